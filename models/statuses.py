@@ -1,0 +1,199 @@
+"""Every state that a row can be in, with the words of the design (money.md)."""
+
+from enum import StrEnum
+
+
+class OperationKind(StrEnum):
+    BORROW = "BORROW"
+    REPAY = "REPAY"
+    SYSTEM = "SYSTEM"
+
+
+class OperationState(StrEnum):
+    """RECEIVED → OPEN → DONE; NOT_STARTED beside, for a request whose workflow never started."""
+
+    RECEIVED = "RECEIVED"
+    OPEN = "OPEN"
+    DONE = "DONE"
+    NOT_STARTED = "NOT_STARTED"
+
+
+class DecisionKind(StrEnum):
+    ACCEPTED = "ACCEPTED"
+    REFUSED = "REFUSED"
+
+
+class PartnerStatus(StrEnum):
+    ACTIVE = "ACTIVE"
+    SUSPENDED = "SUSPENDED"
+    INACTIVE = "INACTIVE"
+
+
+class PartnerTier(StrEnum):
+    BASIC = "BASIC"
+    PREMIUM = "PREMIUM"
+    ENTERPRISE = "ENTERPRISE"
+
+
+class Scope(StrEnum):
+    """What an API key may be used for."""
+
+    BORROW = "borrow"
+    REPAY = "repay"
+    READ = "read"
+
+
+class GrantEvidence(StrEnum):
+    USER_SIGNATURE = "USER_SIGNATURE"
+    ADMINISTRATOR = "ADMINISTRATOR"
+
+
+class LoanStatus(StrEnum):
+    PENDING = "PENDING"
+    SETTLING = "SETTLING"
+    ACTIVE = "ACTIVE"
+    UNDER_REVIEW = "UNDER_REVIEW"
+    REPAID = "REPAID"
+    FAILED = "FAILED"
+    REVERSED = "REVERSED"
+    REJECTED = "REJECTED"
+    DEFAULTED = "DEFAULTED"
+    LIQUIDATED = "LIQUIDATED"
+
+
+TERMINAL_LOAN_STATUSES = frozenset(
+    {LoanStatus.REJECTED, LoanStatus.FAILED, LoanStatus.REVERSED, LoanStatus.REPAID, LoanStatus.LIQUIDATED}
+)
+"""A loan in one of these frees its position for another loan (money.md section 4)."""
+
+RETRIABLE_LOAN_STATUSES = frozenset({LoanStatus.REJECTED, LoanStatus.FAILED, LoanStatus.REVERSED})
+"""A loan in one of these frees its ``partner_loan_id`` for another try (api.md, "Idempotency")."""
+
+
+class ReservationState(StrEnum):
+    """RESERVED → DRAWN or RELEASED; DRAWN → RELEASED when an unwind has undone the borrow."""
+
+    RESERVED = "RESERVED"
+    DRAWN = "DRAWN"
+    RELEASED = "RELEASED"
+
+
+class RepaymentMode(StrEnum):
+    PULL = "PULL"
+    PROOF = "PROOF"
+
+
+class RepaymentState(StrEnum):
+    COLLECTING = "COLLECTING"
+    REPAYING = "REPAYING"
+    UNDER_REVIEW = "UNDER_REVIEW"
+    APPLIED = "APPLIED"
+    REJECTED = "REJECTED"
+    FAILED = "FAILED"
+    REFUNDED = "REFUNDED"
+
+
+class InboundState(StrEnum):
+    """What became of USDC that somebody sent to the platform wallet."""
+
+    UNCLAIMED = "UNCLAIMED"
+    CLAIMED = "CLAIMED"
+    TREASURY = "TREASURY"
+    REFUNDED = "REFUNDED"
+
+
+class TransactionState(StrEnum):
+    """The states of one generation of a leg (money.md section 2)."""
+
+    QUEUED = "QUEUED"
+    PREPARED = "PREPARED"
+    BROADCAST = "BROADCAST"
+    MINED = "MINED"
+    HELD = "HELD"
+    FINAL_OK = "FINAL_OK"
+    FINAL_REVERTED = "FINAL_REVERTED"
+    FINAL_CANCELLED = "FINAL_CANCELLED"
+    REFUSED = "REFUSED"
+    ABANDONED = "ABANDONED"
+
+
+IN_FLIGHT_STATES = frozenset({TransactionState.PREPARED, TransactionState.BROADCAST, TransactionState.MINED})
+"""A nonce is taken and the outcome is not yet known."""
+
+LIVE_STATES = IN_FLIGHT_STATES | {TransactionState.QUEUED, TransactionState.HELD}
+"""The leg may still have its effect, so no other generation of it may exist."""
+
+WITHOUT_EFFECT_STATES = frozenset(
+    {
+        TransactionState.FINAL_REVERTED,
+        TransactionState.FINAL_CANCELLED,
+        TransactionState.REFUSED,
+        TransactionState.ABANDONED,
+    }
+)
+"""It is certain that this generation moved nothing and never will."""
+
+
+class AttemptKind(StrEnum):
+    PAYLOAD = "PAYLOAD"
+    CANCEL = "CANCEL"
+
+
+class LegName(StrEnum):
+    """One on-chain effect of an operation; residues are numbered: ``residue-1``, ``residue-2`` …"""
+
+    BORROW = "borrow"
+    SETTLE = "settle"
+    UNWIND = "unwind"
+    COLLECT = "collect"
+    REPAY = "repay"
+    RESIDUE = "residue"
+    REFUND = "refund"
+    APPROVE = "approve"
+
+
+class LedgerPhase(StrEnum):
+    """A PENDING row is named by exactly one POSTED or VOIDED row; a SINGLE row needs no counterpart."""
+
+    PENDING = "PENDING"
+    POSTED = "POSTED"
+    VOIDED = "VOIDED"
+    SINGLE = "SINGLE"
+
+
+class LedgerKind(StrEnum):
+    """Why USDC moved."""
+
+    BORROW = "BORROW"
+    PAYOUT = "PAYOUT"
+    FEE = "FEE"
+    UNWIND = "UNWIND"
+    INBOUND = "INBOUND"
+    TREASURY = "TREASURY"
+    COLLECT = "COLLECT"
+    CLAIM = "CLAIM"
+    REPAY = "REPAY"
+    RESIDUE = "RESIDUE"
+    REFUND = "REFUND"
+
+
+class EventType(StrEnum):
+    LOAN_BORROWED = "loan.borrowed"
+    LOAN_REJECTED = "loan.rejected"
+    LOAN_FAILED = "loan.failed"
+    LOAN_REVERSED = "loan.reversed"
+    LOAN_DELAYED = "loan.delayed"
+    LOAN_REPAID = "loan.repaid"
+    REPAYMENT_APPLIED = "repayment.applied"
+    REPAYMENT_REJECTED = "repayment.rejected"
+    REPAYMENT_FAILED = "repayment.failed"
+    REPAYMENT_REFUNDED = "repayment.refunded"
+    REPAYMENT_DELAYED = "repayment.delayed"
+
+
+TERMINAL_EVENTS = frozenset(EventType) - {
+    EventType.LOAN_DELAYED,
+    EventType.LOAN_REPAID,
+    EventType.REPAYMENT_DELAYED,
+}
+"""Each finished operation has exactly one of these (invariant 7)."""
