@@ -1,0 +1,114 @@
+"""Payloads of ``BorrowWorkflow``. Amounts are base units, durations seconds."""
+
+from models.messages.common import Address, DecisionBase, Message, Outcome, Pace
+from models.money import Quote
+from models.statuses import DecisionKind, OperationState
+
+
+class BorrowRequest(Message):
+    """What the partner asked for, as stored with the operation."""
+
+    partner_loan_id: str
+    oaid_token_id: int
+    user_wallet: Address
+    amount: int
+    loan_duration: int
+    number_of_installments: int
+
+
+class BorrowTerms(Message):
+    """The promise made at the reservation: a run at any later time keeps to these terms."""
+
+    loan_id: str
+    quote: Quote
+    fee_bps: int
+    position_id: int
+    oaid_token_id: int
+    user_wallet: Address
+    settlement_address: Address
+    loan_duration: int
+    number_of_installments: int
+    pace: Pace
+
+
+class BorrowDecision(DecisionBase):
+    terms: BorrowTerms | None = None
+
+
+class OpenedBorrow(Message):
+    """What the operation's row says at the start of a run."""
+
+    state: OperationState
+    partner_id: str
+    loan_id: str
+    request: BorrowRequest
+    decision: BorrowDecision | None = None
+    outcome: Outcome | None = None
+
+
+class AuthorizeBorrow(Message):
+    operation_id: str
+    request: BorrowRequest
+
+
+class Authorization(Message):
+    """Who borrows and on what ground. ``position_id`` is what the grant knew; the chain is asked again."""
+
+    partner_id: str
+    fee_bps: int
+    grant_id: str
+    by_administrator: bool
+    position_id: int
+
+
+class CheckCreditLine(Message):
+    request: BorrowRequest
+    position_id: int
+    by_administrator: bool
+
+
+class CreditLineStanding(Message):
+    """A credit line that can carry the borrow, as the chain showed it at ``block_number``."""
+
+    position_id: int
+    block_number: int
+    collateral_token: Address
+    collateral_amount: int
+    collateral_value: int
+    credit_limit: int
+
+
+class CalculateFee(Message):
+    amount: int
+    fee_bps: int
+
+
+class ReserveLimit(Message):
+    operation_id: str
+    quote: Quote
+    authorization: Authorization
+    standing: CreditLineStanding
+
+
+class SettlementProbe(Message):
+    """Asks whether USDC can reach the settlement address now."""
+
+    settlement_address: Address
+    amount: int
+
+
+class SettlementReach(Message):
+    """``open``: the transfer passes. ``blocked``: it is refused while one to a probe address passes. Neither: try later."""
+
+    open: bool
+    blocked: bool
+    reason: str | None = None
+
+
+class LoanOperation(Message):
+    operation_id: str
+    loan_id: str
+
+
+def accepted(terms: BorrowTerms) -> BorrowDecision:
+    return BorrowDecision(kind=DecisionKind.ACCEPTED, loan_id=terms.loan_id, terms=terms)

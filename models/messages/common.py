@@ -1,0 +1,77 @@
+"""Payloads that several workflows share. Fields are only ever added, with defaults: old histories must still replay."""
+
+from typing import Annotated
+
+from eth_typing import ChecksumAddress
+from eth_utils.address import to_checksum_address
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from models.errors import RefusalPayload
+from models.statuses import DecisionKind
+
+
+class Message(BaseModel):
+    """The base of every workflow and activity payload."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+def _checksummed(value: str) -> ChecksumAddress:
+    return to_checksum_address(value)
+
+
+Address = Annotated[str, AfterValidator(_checksummed)]
+"""A 20-byte EVM address, always in its checksummed spelling."""
+
+
+class OperationInput(Message):
+    """All that starts a workflow: everything else is in the operation's row."""
+
+    operation_id: str
+    traceparent: str | None = None
+
+
+class Pace(Message):
+    """How long an operation waits for things, in seconds; part of its terms, so that a run never depends on settings."""
+
+    leg_patience: int
+    """Until a leg without an outcome is shown to operators."""
+    settle_retry: int
+    """Between two looks at a settlement that does not go through."""
+    settle_blocked: int
+    """How long the transfer must be refused, while one to a probe address passes, before the borrow is undone."""
+    settle_deadline: int
+    """Until an operator decides about a settlement that can neither succeed nor be ruled out."""
+    proof_wait: int
+    """How long a transfer that a partner names may take to become final."""
+
+
+class Outcome(Message):
+    """How an operation ended: the loan's or repayment's status, and the problem where it did not succeed."""
+
+    status: str
+    loan_id: str | None = None
+    problem: RefusalPayload | None = None
+
+
+class Refuse(Message):
+    operation_id: str
+    refusal: RefusalPayload
+
+
+class Finish(Message):
+    """Ends an accepted operation that did not succeed."""
+
+    operation_id: str
+    refusal: RefusalPayload
+
+
+class UnderReview(Message):
+    operation_id: str
+    reason: str
+
+
+class DecisionBase(Message):
+    kind: DecisionKind
+    loan_id: str | None = None
+    refusal: RefusalPayload | None = None
