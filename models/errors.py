@@ -102,7 +102,9 @@ class KeyNotValid(NotAllowed):
     title = "The API key is no longer valid"
 
     def __init__(self) -> None:
-        super().__init__("The API key of this request was revoked or has expired since. Send it again with a valid key.")
+        super().__init__(
+            "The API key of this request was revoked or has expired since. Send it again with a valid key."
+        )
 
 
 class ScopeMissing(NotAllowed):
@@ -341,7 +343,9 @@ class LoanNotRepayable(Conflict):
     title = "The loan cannot be repaid now"
 
     def __init__(self, status: str) -> None:
-        super().__init__(f"The loan is {status}; only a loan that is ACTIVE or DEFAULTED can be repaid.", loan_status=status)
+        super().__init__(
+            f"The loan is {status}; only a loan that is ACTIVE or DEFAULTED can be repaid.", loan_status=status
+        )
 
 
 class RepaymentInProgress(Conflict):
@@ -349,7 +353,9 @@ class RepaymentInProgress(Conflict):
     title = "Another repayment of this loan is in flight"
 
     def __init__(self) -> None:
-        super().__init__("Another repayment of this loan is in flight. Wait until its operation is DONE, then try again.")
+        super().__init__(
+            "Another repayment of this loan is in flight. Wait until its operation is DONE, then try again."
+        )
 
 
 class AmountAboveDebt(RuleBroken):
@@ -395,7 +401,9 @@ class TransferNotOurs(RuleBroken):
     title = "The transaction holds no transfer to the platform wallet"
 
     def __init__(self, tx_hash: str) -> None:
-        super().__init__(f"Transaction {tx_hash} holds no USDC transfer to the platform wallet that a partner can claim.")
+        super().__init__(
+            f"Transaction {tx_hash} holds no USDC transfer to the platform wallet that a partner can claim."
+        )
 
 
 class TransferAlreadyClaimed(Conflict):
@@ -403,7 +411,9 @@ class TransferAlreadyClaimed(Conflict):
     title = "The transfer was used before"
 
     def __init__(self, tx_hash: str) -> None:
-        super().__init__(f"The transfer in transaction {tx_hash} was claimed or refunded before. Each transfer counts once.")
+        super().__init__(
+            f"The transfer in transaction {tx_hash} was claimed or refunded before. Each transfer counts once."
+        )
 
 
 class TransferSenderUnknown(RuleBroken):

@@ -140,7 +140,7 @@ class AttemptKind(StrEnum):
 
 
 class LegName(StrEnum):
-    """One on-chain effect of an operation; residues are numbered: ``residue-1``, ``residue-2`` …"""
+    """One on-chain effect of an operation; residues are numbered, ``residue-1`` being the first."""
 
     BORROW = "borrow"
     SETTLE = "settle"

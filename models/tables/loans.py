@@ -1,0 +1,153 @@
+"""Loans, the limits they draw on, the positions they stand on, and their repayments. Amounts are base units of USDC."""
+
+from datetime import date, datetime
+
+from sqlalchemy import CheckConstraint, Date, ForeignKey, ForeignKeyConstraint, Index, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.statuses import (
+    RETRIABLE_LOAN_STATUSES,
+    TERMINAL_LOAN_STATUSES,
+    LoanStatus,
+    RepaymentMode,
+    RepaymentState,
+    ReservationState,
+)
+from models.tables.base import Base, CreatedAt, JsonObject, Uint256, Words, in_words, sql_words
+
+
+class SolvencyPosition(Base):
+    """Collateral in the vault as the engine last saw it, and what partners' loans owe on it."""
+
+    __tablename__ = "solvency_positions"
+    __table_args__ = (CheckConstraint("total_partner_debt >= 0", name="debt_not_negative"),)
+
+    chain_id: Mapped[int] = mapped_column(primary_key=True)
+    vault_address: Mapped[str] = mapped_column(primary_key=True)
+    position_id: Mapped[int] = mapped_column(Uint256, primary_key=True)
+    oaid_token_id: Mapped[int] = mapped_column(Uint256)
+    user_wallet: Mapped[str]
+    collateral_token: Mapped[str]
+    collateral_amount: Mapped[int] = mapped_column(Uint256)
+    collateral_value: Mapped[int] = mapped_column(Uint256)
+    credit_limit: Mapped[int] = mapped_column(Uint256)
+    total_partner_debt: Mapped[int] = mapped_column(server_default="0")
+    seen_at_block: Mapped[int]
+
+
+class Loan(Base):
+    """One borrow by a partner against one credit line. ``outstanding`` is principal; interest is asked of the chain."""
+
+    __tablename__ = "loans"
+    __table_args__ = (
+        in_words("status", LoanStatus),
+        CheckConstraint("principal > 0 AND fee >= 0 AND payout >= 0", name="amounts_in_range"),
+        CheckConstraint("principal = fee + payout", name="principal_is_fee_and_payout"),
+        CheckConstraint("outstanding BETWEEN 0 AND principal", name="outstanding_within_principal"),
+        CheckConstraint("status <> 'REPAID' OR outstanding = 0", name="repaid_owes_nothing"),
+        ForeignKeyConstraint(
+            ["chain_id", "vault_address", "position_id"],
+            [
+                "solvency_positions.chain_id",
+                "solvency_positions.vault_address",
+                "solvency_positions.position_id",
+            ],
+        ),
+        Index(
+            "uq_loans_one_per_position",
+            "chain_id",
+            "vault_address",
+            "position_id",
+            unique=True,
+            postgresql_where=text(f"status NOT IN ({sql_words(*TERMINAL_LOAN_STATUSES)})"),
+        ),
+        Index(
+            "uq_loans_partner_loan_id",
+            "partner_id",
+            "partner_loan_id",
+            unique=True,
+            postgresql_where=text(f"status NOT IN ({sql_words(*RETRIABLE_LOAN_STATUSES)})"),
+        ),
+        Index("ix_loans_newest", "partner_id", "partner_loan_id", "created_at"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    operation_id: Mapped[str] = mapped_column(ForeignKey("operations.id"), unique=True)
+    partner_id: Mapped[str] = mapped_column(ForeignKey("partners.id"))
+    partner_loan_id: Mapped[str]
+    user_wallet: Mapped[str]
+    oaid_token_id: Mapped[int] = mapped_column(Uint256)
+    chain_id: Mapped[int]
+    vault_address: Mapped[str]
+    position_id: Mapped[int] = mapped_column(Uint256)
+    status: Mapped[LoanStatus] = mapped_column(Words(LoanStatus))
+    principal: Mapped[int]
+    fee: Mapped[int]
+    payout: Mapped[int]
+    outstanding: Mapped[int] = mapped_column(server_default="0")
+    settlement_address: Mapped[str]
+    loan_duration: Mapped[int]
+    number_of_installments: Mapped[int]
+    grant_id: Mapped[str] = mapped_column(ForeignKey("credit_line_grants.id"))
+    review_reason: Mapped[str | None]
+    metadata_: Mapped[JsonObject] = mapped_column("metadata", JSONB, server_default=text("'{}'::jsonb"))
+    borrow_tx_hash: Mapped[str | None]
+    settle_tx_hash: Mapped[str | None]
+    created_at: Mapped[CreatedAt]
+    activated_at: Mapped[datetime | None]
+    closed_at: Mapped[datetime | None]
+
+
+class Reservation(Base):
+    """A partner's limit taken by one borrow: settled exactly once, in the transaction that changes the loan."""
+
+    __tablename__ = "reservations"
+    __table_args__ = (in_words("state", ReservationState), CheckConstraint("amount > 0", name="amount_positive"))
+
+    operation_id: Mapped[str] = mapped_column(ForeignKey("operations.id"), primary_key=True)
+    partner_id: Mapped[str] = mapped_column(ForeignKey("partners.id"))
+    day: Mapped[date] = mapped_column(Date)
+    amount: Mapped[int]
+    state: Mapped[ReservationState] = mapped_column(Words(ReservationState))
+    total_limit: Mapped[int]
+    daily_limit: Mapped[int]
+    total_used_before: Mapped[int]
+    daily_used_before: Mapped[int]
+    created_at: Mapped[CreatedAt]
+
+
+class Repayment(Base):
+    """One repayment. ``holds_loan`` is true while it is the one in flight for its loan (money.md section 6)."""
+
+    __tablename__ = "repayments"
+    __table_args__ = (
+        in_words("state", RepaymentState),
+        in_words("mode", RepaymentMode),
+        CheckConstraint("collected >= 0 AND principal >= 0 AND interest >= 0", name="parts_not_negative"),
+        CheckConstraint("residue >= 0 AND refunded >= 0", name="extras_not_negative"),
+        CheckConstraint("principal + interest + refunded <= collected + residue", name="never_more_than_funded"),
+        Index("uq_repayments_one_in_flight", "loan_id", unique=True, postgresql_where=text("holds_loan")),
+        Index("ix_repayments_loan", "loan_id"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    operation_id: Mapped[str] = mapped_column(ForeignKey("operations.id"), unique=True)
+    loan_id: Mapped[str] = mapped_column(ForeignKey("loans.id"))
+    partner_id: Mapped[str] = mapped_column(ForeignKey("partners.id"))
+    mode: Mapped[RepaymentMode] = mapped_column(Words(RepaymentMode))
+    payoff: Mapped[bool]
+    requested: Mapped[int | None]
+    state: Mapped[RepaymentState] = mapped_column(Words(RepaymentState))
+    holds_loan: Mapped[bool]
+    payer: Mapped[str | None]
+    collected: Mapped[int] = mapped_column(server_default="0")
+    principal: Mapped[int] = mapped_column(server_default="0")
+    interest: Mapped[int] = mapped_column(server_default="0")
+    residue: Mapped[int] = mapped_column(server_default="0")
+    refunded: Mapped[int] = mapped_column(server_default="0")
+    remaining_debt: Mapped[int | None]
+    review_reason: Mapped[str | None]
+    tx_hash: Mapped[str | None]
+    created_at: Mapped[CreatedAt]
+    closed_at: Mapped[datetime | None]

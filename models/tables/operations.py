@@ -1,0 +1,83 @@
+"""Operations: the authority on what was asked, what was decided and how it ended (money.md section 1); and their events."""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.statuses import TERMINAL_EVENTS, DecisionKind, EventType, OperationKind, OperationState
+from models.tables.base import Base, CreatedAt, JsonObject, Words, in_words, sql_words
+
+
+class Operation(Base):
+    """One run of a borrow or repay workflow, written before anything starts; its id is the workflow id.
+
+    ``decision`` is set once, by a compare-and-set on ``decision IS NULL``; ``terms`` or ``refusal`` go with it, and
+    ``outcome`` is set when the operation is DONE. SYSTEM operations are the lane's own house-keeping and have no partner.
+    """
+
+    __tablename__ = "operations"
+    __table_args__ = (
+        in_words("kind", OperationKind),
+        in_words("state", OperationState),
+        in_words("decision", DecisionKind),
+        UniqueConstraint("partner_id", "kind", "idempotency_key"),
+        CheckConstraint("(kind = 'SYSTEM') = (partner_id IS NULL)", name="partner_unless_system"),
+        CheckConstraint("kind = 'SYSTEM' OR fingerprint IS NOT NULL", name="fingerprint_unless_system"),
+        CheckConstraint("(decision IS NULL) = (decided_at IS NULL)", name="decided_at_goes_with_decision"),
+        CheckConstraint("decision IS DISTINCT FROM 'REFUSED' OR refusal IS NOT NULL", name="refusal_says_why"),
+        CheckConstraint("decision IS DISTINCT FROM 'ACCEPTED' OR terms IS NOT NULL", name="acceptance_has_terms"),
+        CheckConstraint("state <> 'DONE' OR kind = 'SYSTEM' OR decision IS NOT NULL", name="done_is_decided"),
+        CheckConstraint("(state = 'DONE') = (done_at IS NOT NULL)", name="done_at_goes_with_done"),
+        Index("ix_operations_open", "state", "received_at", postgresql_where=text("state <> 'DONE'")),
+        Index("ix_operations_loan", "loan_id"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[OperationKind] = mapped_column(Words(OperationKind))
+    partner_id: Mapped[str | None] = mapped_column(ForeignKey("partners.id"))
+    api_key_id: Mapped[str | None] = mapped_column(ForeignKey("api_keys.id"))
+    idempotency_key: Mapped[str]
+    fingerprint: Mapped[str | None]
+    received_body: Mapped[JsonObject | None] = mapped_column(JSONB)
+    request: Mapped[JsonObject | None] = mapped_column(JSONB)
+    loan_id: Mapped[str | None]
+    partner_loan_id: Mapped[str | None]
+    state: Mapped[OperationState] = mapped_column(Words(OperationState))
+    decision: Mapped[DecisionKind | None] = mapped_column(Words(DecisionKind))
+    refusal: Mapped[JsonObject | None] = mapped_column(JSONB)
+    terms: Mapped[JsonObject | None] = mapped_column(JSONB)
+    outcome: Mapped[JsonObject | None] = mapped_column(JSONB)
+    review_reason: Mapped[str | None]
+    trace_id: Mapped[str | None]
+    cancel_requested_at: Mapped[datetime | None]
+    received_at: Mapped[CreatedAt]
+    decided_at: Mapped[datetime | None]
+    done_at: Mapped[datetime | None]
+
+
+class Event(Base):
+    """What partners are told: written in the transaction that changes the state it tells of, and delivered from here."""
+
+    __tablename__ = "events"
+    __table_args__ = (
+        in_words("type", EventType),
+        UniqueConstraint("operation_id", "type"),
+        Index(
+            "uq_events_one_terminal",
+            "operation_id",
+            unique=True,
+            postgresql_where=text(f"type IN ({sql_words(*TERMINAL_EVENTS)})"),
+        ),
+        Index("ix_events_partner", "partner_id", "sequence"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    sequence: Mapped[int] = mapped_column(BigInteger, Identity(always=True), unique=True)
+    partner_id: Mapped[str] = mapped_column(ForeignKey("partners.id"))
+    operation_id: Mapped[str] = mapped_column(ForeignKey("operations.id"))
+    type: Mapped[EventType] = mapped_column(Words(EventType))
+    trace_id: Mapped[str | None]
+    payload: Mapped[JsonObject] = mapped_column(JSONB)
+    created_at: Mapped[CreatedAt]

@@ -1,0 +1,105 @@
+"""Partners, what they may do, and who let them."""
+
+from datetime import date, datetime
+
+from sqlalchemy import CheckConstraint, Date, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.types import Text
+
+from models.statuses import GrantEvidence, PartnerStatus, PartnerTier
+from models.tables.base import Base, CreatedAt, JsonObject, Uint256, Words, in_words
+
+
+class Partner(Base):
+    """A lending platform. ``outstanding`` and ``reserved`` are base units and change only with a reservation or repayment."""
+
+    __tablename__ = "partners"
+    __table_args__ = (
+        in_words("status", PartnerStatus),
+        in_words("tier", PartnerTier),
+        CheckConstraint("fee_bps BETWEEN 0 AND 10000", name="fee_is_basis_points"),
+        CheckConstraint("daily_borrow_limit >= 0 AND total_borrow_limit >= 0", name="limits_not_negative"),
+        CheckConstraint("outstanding >= 0 AND reserved >= 0", name="usage_not_negative"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    status: Mapped[PartnerStatus] = mapped_column(Words(PartnerStatus))
+    tier: Mapped[PartnerTier] = mapped_column(Words(PartnerTier))
+    fee_bps: Mapped[int]
+    daily_borrow_limit: Mapped[int]
+    total_borrow_limit: Mapped[int]
+    outstanding: Mapped[int] = mapped_column(server_default="0")
+    reserved: Mapped[int] = mapped_column(server_default="0")
+    settlement_address: Mapped[str] = mapped_column(ForeignKey("settlement_addresses.address", use_alter=True))
+    contact_email: Mapped[str | None]
+    kyc_verified: Mapped[bool] = mapped_column(server_default="false")
+    contract_signed: Mapped[bool] = mapped_column(server_default="false")
+    created_at: Mapped[CreatedAt]
+
+
+class SettlementAddress(Base):
+    """An address belongs to one partner for ever, so that a transfer from it names its partner (money.md section 5)."""
+
+    __tablename__ = "settlement_addresses"
+
+    address: Mapped[str] = mapped_column(primary_key=True)
+    partner_id: Mapped[str] = mapped_column(
+        ForeignKey("partners.id", deferrable=True, initially="DEFERRED"), index=True
+    )
+    registered_at: Mapped[CreatedAt]
+
+
+class ApiKey(Base):
+    """An API key: only the hash of its secret, and a prefix to show."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    partner_id: Mapped[str] = mapped_column(ForeignKey("partners.id"), index=True)
+    prefix: Mapped[str]
+    secret_hash: Mapped[str] = mapped_column(unique=True)
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    created_at: Mapped[CreatedAt]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class PartnerDay(Base):
+    """What one partner borrowed and reserved on one UTC day, in base units."""
+
+    __tablename__ = "partner_days"
+    __table_args__ = (CheckConstraint("borrowed >= 0 AND reserved >= 0", name="usage_not_negative"),)
+
+    partner_id: Mapped[str] = mapped_column(ForeignKey("partners.id"), primary_key=True)
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    borrowed: Mapped[int] = mapped_column(server_default="0")
+    reserved: Mapped[int] = mapped_column(server_default="0")
+
+
+class CreditLineGrant(Base):
+    """A user's consent, or an administrator's record of it, that a partner may borrow on a credit line (money.md section 3)."""
+
+    __tablename__ = "credit_line_grants"
+    __table_args__ = (
+        in_words("evidence_kind", GrantEvidence),
+        CheckConstraint("max_amount > 0", name="max_amount_positive"),
+        UniqueConstraint("chain_id", "oaid_address", "user_wallet", "nonce"),
+        Index("ix_credit_line_grants_lookup", "partner_id", "oaid_token_id", "user_wallet"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    partner_id: Mapped[str] = mapped_column(ForeignKey("partners.id"))
+    chain_id: Mapped[int]
+    oaid_address: Mapped[str]
+    oaid_token_id: Mapped[int] = mapped_column(Uint256)
+    position_id: Mapped[int] = mapped_column(Uint256)
+    user_wallet: Mapped[str]
+    max_amount: Mapped[int]
+    expires_at: Mapped[datetime]
+    nonce: Mapped[int | None] = mapped_column(Uint256)
+    evidence_kind: Mapped[GrantEvidence] = mapped_column(Words(GrantEvidence))
+    evidence: Mapped[JsonObject] = mapped_column(JSONB)
+    created_at: Mapped[CreatedAt]
+    revoked_at: Mapped[datetime | None]

@@ -1,0 +1,95 @@
+"""Everything that can be set from outside: one frozen object, built once in ``main()`` and passed in.
+
+Each field is read from the environment variable ``ENGINE_`` + its name, or, in a container, from the file of
+that name in ``/run/secrets``. Start-up checks name these variables when one of them is at fault.
+"""
+
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from models.messages.common import Address, Pace
+
+ENV_PREFIX = "ENGINE_"
+SECRETS = Path("/run/secrets") if Path("/run/secrets").is_dir() else None
+
+
+def _addresses(value: object) -> object:
+    return tuple(filter(None, value.split(","))) if isinstance(value, str) else value
+
+
+class DatabaseSettings(BaseSettings):
+    """All that a migration needs."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, secrets_dir=SECRETS, frozen=True, extra="ignore")
+
+    database_url: SecretStr
+
+
+class Settings(DatabaseSettings):
+    database_pool_size: int = Field(default=10, ge=1)
+
+    temporal_address: str = "127.0.0.1:7233"
+    temporal_namespace: str = "default"
+
+    rpc_url: SecretStr
+    chain_id: int
+    usdc_address: Address
+    oaid_address: Address
+    vault_address: Address
+    pool_address: Address
+    platform_wallet: Address
+    probe_address: Address = "0x000000000000000000000000000000000000dEaD"
+    """A transfer to this address is simulated to tell a refused settlement address from USDC that is paused for all."""
+    treasury_addresses: Annotated[tuple[Address, ...], NoDecode, BeforeValidator(_addresses)] = ()
+    """Senders whose USDC to the platform wallet is the operator's own and goes to the platform float."""
+
+    confirmations: int = Field(default=1, ge=1)
+    """Blocks, the one that holds the receipt included, until a receipt is final; ignored where a finality tag is set."""
+    finality_tag: Literal["safe", "finalized"] | None = None
+    block_poll: timedelta = timedelta(seconds=1)
+    gas_margin: Decimal = Decimal("1.3")
+    debt_ceiling: int = 100_000_000_000
+    """What one position may owe to the pool, in base units."""
+    allowance_target: int = 1_000_000_000_000
+    """The bounded allowance that the platform wallet gives the vault, in base units."""
+    residue_cap: int = 10_000_000
+    """The most that the platform adds to a payoff so that it reaches zero, in base units."""
+
+    head_wait: timedelta = timedelta(seconds=4)
+    """How long a partner waits for the decision before the answer is ``pending``."""
+    leg_patience: timedelta = timedelta(minutes=30)
+    settle_retry: timedelta = timedelta(seconds=30)
+    settle_blocked: timedelta = timedelta(minutes=10)
+    settle_deadline: timedelta = timedelta(hours=24)
+    proof_wait: timedelta = timedelta(minutes=30)
+
+    key_mode: Literal["live", "sandbox"] = "live"
+    key_pepper: SecretStr | None = None
+    public_url: str = "http://127.0.0.1:8000"
+    problem_base: str = "https://loan-engine.dev/problems/"
+
+    @property
+    def pace(self) -> Pace:
+        def seconds(duration: timedelta) -> int:
+            return max(1, int(duration.total_seconds()))
+
+        return Pace(
+            leg_patience=seconds(self.leg_patience),
+            settle_retry=seconds(self.settle_retry),
+            settle_blocked=seconds(self.settle_blocked),
+            settle_deadline=seconds(self.settle_deadline),
+            proof_wait=seconds(self.proof_wait),
+        )
+
+
+class SignerSettings(BaseSettings):
+    """Read by the ``lane`` role alone, so that no other process ever holds the key."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, secrets_dir=SECRETS, frozen=True, extra="ignore")
+
+    signer_key_file: Path
