@@ -1,4 +1,4 @@
-"""the tables."""
+"""The tables."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -262,6 +262,12 @@ def upgrade() -> None:
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("operation_id", sa.Text(), nullable=False),
         sa.Column("leg", sa.Text(), nullable=False),
+        sa.Column(
+            "exclusive_leg",
+            sa.Text(),
+            sa.Computed("CASE WHEN leg IN ('settle', 'unwind') THEN 'settle|unwind' ELSE leg END", persisted=True),
+            nullable=False,
+        ),
         sa.Column("generation", sa.BigInteger(), nullable=False),
         sa.Column("chain_id", sa.BigInteger(), nullable=False),
         sa.Column("signer", sa.Text(), nullable=False),
@@ -343,10 +349,7 @@ def upgrade() -> None:
     op.create_index(
         "uq_chain_transactions_one_live_or_ok",
         "chain_transactions",
-        [
-            "operation_id",
-            sa.literal_column("(CASE WHEN leg IN ('settle', 'unwind') THEN 'settle|unwind' ELSE leg END)"),
-        ],
+        ["operation_id", "exclusive_leg"],
         unique=True,
         postgresql_where=sa.text("state IN ('BROADCAST', 'FINAL_OK', 'HELD', 'MINED', 'PREPARED', 'QUEUED')"),
     )
@@ -594,6 +597,9 @@ def upgrade() -> None:
     op.create_index("ix_repayments_loan", "repayments", ["loan_id"], unique=False)
     op.create_index(
         "uq_repayments_one_in_flight", "repayments", ["loan_id"], unique=True, postgresql_where=sa.text("holds_loan")
+    )
+    op.create_foreign_key(
+        op.f("fk_partners_settlement_address"), "partners", "settlement_addresses", ["settlement_address"], ["address"]
     )
     op.execute(IMMUTABLE_LEDGER)
     op.execute(WAKE_UPS)

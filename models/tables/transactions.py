@@ -5,6 +5,7 @@ from datetime import datetime
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    Computed,
     ForeignKey,
     ForeignKeyConstraint,
     Identity,
@@ -21,7 +22,7 @@ from models.tables.base import Base, CreatedAt, JsonObject, Uint256, Words, in_w
 _WITHOUT_NONCE = sql_words(TransactionState.QUEUED, TransactionState.REFUSED, TransactionState.ABANDONED)
 _LIVE = sql_words(*LIVE_STATES)
 _LIVE_OR_OK = sql_words(*LIVE_STATES, TransactionState.FINAL_OK)
-_EXCLUSIVE_LEG = "(CASE WHEN leg IN ('settle', 'unwind') THEN 'settle|unwind' ELSE leg END)"
+_EXCLUSIVE_LEG = "CASE WHEN leg IN ('settle', 'unwind') THEN 'settle|unwind' ELSE leg END"
 
 
 class ChainSigner(Base):
@@ -65,7 +66,7 @@ class ChainTransaction(Base):
         Index(
             "uq_chain_transactions_one_live_or_ok",
             "operation_id",
-            text(_EXCLUSIVE_LEG),
+            "exclusive_leg",
             unique=True,
             postgresql_where=text(f"state IN ({_LIVE_OR_OK})"),
         ),
@@ -89,6 +90,8 @@ class ChainTransaction(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     operation_id: Mapped[str] = mapped_column(ForeignKey("operations.id"))
     leg: Mapped[str]
+    exclusive_leg: Mapped[str] = mapped_column(Computed(_EXCLUSIVE_LEG, persisted=True))
+    """``settle`` and ``unwind`` share one value, so that both can never be alive."""
     generation: Mapped[int]
     chain_id: Mapped[int]
     signer: Mapped[str]
