@@ -175,6 +175,7 @@ class LedgerKind(StrEnum):
     REPAY = "REPAY"
     RESIDUE = "RESIDUE"
     REFUND = "REFUND"
+    SUSPENSE = "SUSPENSE"
 
 
 class EventType(StrEnum):

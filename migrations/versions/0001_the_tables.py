@@ -530,7 +530,7 @@ def upgrade() -> None:
             name=op.f("ck_ledger_transfers_resolves_a_pending_row"),
         ),
         sa.CheckConstraint(
-            "kind IN ('BORROW', 'CLAIM', 'COLLECT', 'FEE', 'INBOUND', 'PAYOUT', 'REFUND', 'REPAY', 'RESIDUE', 'TREASURY', 'UNWIND')",
+            "kind IN ('BORROW', 'CLAIM', 'COLLECT', 'FEE', 'INBOUND', 'PAYOUT', 'REFUND', 'REPAY', 'RESIDUE', 'SUSPENSE', 'TREASURY', 'UNWIND')",
             name=op.f("ck_ledger_transfers_kind_is_known"),
         ),
         sa.CheckConstraint(

@@ -1,6 +1,6 @@
 """Payloads of ``BorrowWorkflow``. Amounts are base units, durations seconds."""
 
-from models.messages.common import Address, DecisionBase, Message, Outcome, Pace
+from models.messages.common import Address, DecisionBase, LegBegun, Message, Outcome, Pace
 from models.money import Quote
 from models.statuses import DecisionKind, OperationState
 
@@ -28,6 +28,8 @@ class BorrowTerms(Message):
     settlement_address: Address
     loan_duration: int
     number_of_installments: int
+    residue_cap: int
+    """The most that the platform adds to bring a debt to zero."""
     pace: Pace
 
 
@@ -44,6 +46,7 @@ class OpenedBorrow(Message):
     request: BorrowRequest
     decision: BorrowDecision | None = None
     outcome: Outcome | None = None
+    begun: list[LegBegun] = []
 
 
 class AuthorizeBorrow(Message):

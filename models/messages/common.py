@@ -1,5 +1,6 @@
 """Payloads that several workflows share. Fields are only ever added, with defaults: old histories must still replay."""
 
+from enum import StrEnum
 from typing import Annotated
 
 from eth_typing import ChecksumAddress
@@ -20,7 +21,7 @@ def _checksummed(value: str) -> ChecksumAddress:
     return to_checksum_address(value)
 
 
-Address = Annotated[str, AfterValidator(_checksummed)]
+Address = Annotated[ChecksumAddress, AfterValidator(_checksummed)]
 """A 20-byte EVM address, always in its checksummed spelling."""
 
 
@@ -54,19 +55,23 @@ class Outcome(Message):
     problem: RefusalPayload | None = None
 
 
+class LegBegun(Message):
+    """The newest generation of a leg that an earlier run of the same operation has begun."""
+
+    leg: str
+    generation: int
+
+
 class Refuse(Message):
-    operation_id: str
-    refusal: RefusalPayload
-
-
-class Finish(Message):
-    """Ends an accepted operation that did not succeed."""
+    """Ends an operation with a problem: undecided, it is refused; accepted, it did not succeed."""
 
     operation_id: str
     refusal: RefusalPayload
 
 
 class UnderReview(Message):
+    """Tells operators and the partner that an operation waits for a person, and why."""
+
     operation_id: str
     reason: str
 
@@ -75,3 +80,22 @@ class DecisionBase(Message):
     kind: DecisionKind
     loan_id: str | None = None
     refusal: RefusalPayload | None = None
+
+    @property
+    def refused(self) -> bool:
+        return self.kind is DecisionKind.REFUSED
+
+
+class OperatorChoice(StrEnum):
+    """What an operator may decide about a leg that did not succeed."""
+
+    RETRY = "retry"
+    UNWIND = "unwind"
+
+
+class OperatorDecision(Message):
+    """An operator's choice for an operation that is UNDER_REVIEW; the reason is kept in the workflow's history."""
+
+    choice: OperatorChoice
+    operator: str
+    reason: str

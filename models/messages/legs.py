@@ -19,11 +19,11 @@ class BorrowCall(Message):
 
 
 class RepayCall(Message):
-    """``SolvencyVault.repayLoan`` from the platform wallet."""
+    """``SolvencyVault.repayLoan`` from the platform wallet of what is owed when the leg is first submitted, but ``at_most``."""
 
     call: Literal["repay"] = "repay"
     position_id: int
-    amount: int
+    at_most: int
 
 
 class TransferCall(Message):
@@ -59,6 +59,8 @@ class SubmitTransaction(Message):
     leg: str
     generation: int = 1
     call: LegCall
+    instead_of: str | None = None
+    """A leg that is abandoned in the same transaction, so that it can never be sent beside this one."""
 
 
 class ConfirmTransaction(Message):

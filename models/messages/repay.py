@@ -1,6 +1,6 @@
 """Payloads of ``RepayWorkflow``. Amounts are base units."""
 
-from models.messages.common import Address, DecisionBase, Message, Outcome, Pace
+from models.messages.common import Address, DecisionBase, LegBegun, Message, Outcome, Pace
 from models.statuses import DecisionKind, OperationState, RepaymentMode
 
 
@@ -44,10 +44,15 @@ class OpenedRepayment(Message):
     request: RepayRequest
     decision: RepayDecision | None = None
     outcome: Outcome | None = None
+    begun: list[LegBegun] = []
 
 
 class AuthorizeRepayment(Message):
     operation_id: str
+
+
+class Authorized(Message):
+    partner_id: str
 
 
 class FindLoan(Message):
@@ -80,7 +85,6 @@ class CheckFunding(Message):
     operation_id: str
     request: RepayRequest
     loan: LoanFound
-    amount: int | None
 
 
 class Funding(Message):
@@ -97,28 +101,33 @@ class AcceptRepayment(Message):
     funding: Funding
 
 
+class AwaitTransfer(Message):
+    """Waits until the transfer that a partner named is final, for at most ``patience`` seconds."""
+
+    operation_id: str
+    tx_hash: str
+    patience: int
+
+
+class TransferArrival(Message):
+    arrived: bool
+
+
 class ClaimTransfer(Message):
     operation_id: str
     terms: RepayTerms
 
 
 class Collected(Message):
-    """USDC that is now a liability to the partner: ``found`` is False while a transfer is not final yet."""
+    """USDC that is now in the platform wallet and owed to the partner; ``payer`` is whom an excess goes back to."""
 
-    found: bool
-    amount: int = 0
-    payer: Address | None = None
+    amount: int
+    payer: Address
 
 
 class RepaymentOperation(Message):
     operation_id: str
     repayment_id: str
-
-
-class ApplyRepayment(Message):
-    operation_id: str
-    repayment_id: str
-    collected: int
 
 
 def accepted(terms: RepayTerms) -> RepayDecision:

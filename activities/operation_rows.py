@@ -1,0 +1,94 @@
+"""How activities change an operation's row: each function works inside the caller's transaction, after locking the row.
+
+Locks are taken in one order everywhere: operation, partner, position, loan, signer, transaction (money.md section 4).
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.errors import InvariantBroken, RefusalPayload
+from models.ids import new_id
+from models.messages.common import LegBegun, Outcome
+from models.statuses import DecisionKind, EventType, OperationState
+from models.tables.base import JsonObject
+from models.tables.operations import Event, Operation
+from models.tables.transactions import ChainTransaction
+
+
+async def lock_operation(session: AsyncSession, operation_id: str) -> Operation:
+    operation = await session.get(Operation, operation_id, with_for_update=True)
+    if operation is None:
+        raise InvariantBroken(f"operation {operation_id} has no row")
+    return operation
+
+
+def open_received(operation: Operation) -> None:
+    """Only RECEIVED is opened: a request that was given up as NOT_STARTED needs the partner to repeat it."""
+    if operation.state is OperationState.RECEIVED:
+        operation.state = OperationState.OPEN
+
+
+async def legs_begun(session: AsyncSession, operation: Operation) -> Sequence[LegBegun]:
+    """The newest generation of each leg; none exist before the decision."""
+    if operation.decision is None:
+        return []
+    query = (
+        select(ChainTransaction.leg, func.max(ChainTransaction.generation))
+        .where(ChainTransaction.operation_id == operation.id)
+        .group_by(ChainTransaction.leg)
+        .order_by(ChainTransaction.leg)
+    )
+    return [LegBegun(leg=leg, generation=generation) for leg, generation in await session.execute(query)]
+
+
+def stored_outcome(operation: Operation) -> Outcome | None:
+    return None if operation.outcome is None else Outcome.model_validate(operation.outcome)
+
+
+def stored_refusal(operation: Operation) -> RefusalPayload | None:
+    return None if operation.refusal is None else RefusalPayload.model_validate(operation.refusal)
+
+
+def accept(operation: Operation, terms: JsonObject) -> None:
+    _decide(operation, DecisionKind.ACCEPTED)
+    operation.terms = terms
+
+
+def refuse(operation: Operation, refusal: RefusalPayload) -> None:
+    _decide(operation, DecisionKind.REFUSED)
+    operation.refusal = refusal.model_dump(mode="json")
+    finish(operation, Outcome(status="REFUSED", problem=refusal))
+
+
+def finish(operation: Operation, outcome: Outcome) -> Outcome:
+    operation.state = OperationState.DONE
+    operation.outcome = outcome.model_dump(mode="json")
+    operation.done_at = datetime.now(UTC)
+    operation.review_reason = None
+    return outcome
+
+
+def write_event(session: AsyncSession, operation: Operation, kind: EventType, snapshot: JsonObject) -> None:
+    """The event of a state change, in the transaction that makes it; the row is also the outbox."""
+    if operation.partner_id is None:
+        raise InvariantBroken(f"operation {operation.id} has no partner to tell")
+    session.add(
+        Event(
+            id=new_id("evt"),
+            partner_id=operation.partner_id,
+            operation_id=operation.id,
+            type=kind,
+            trace_id=operation.trace_id,
+            payload={"operation_id": operation.id, "trace_id": operation.trace_id, **snapshot},
+        )
+    )
+
+
+def _decide(operation: Operation, kind: DecisionKind) -> None:
+    if operation.decision is not None:
+        raise InvariantBroken(f"operation {operation.id} was decided before")
+    operation.decision = kind
+    operation.decided_at = datetime.now(UTC)

@@ -1,0 +1,90 @@
+"""Who may move money: asked again at the start of a run, since a request may have waited for hours."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from temporalio import activity
+
+from models.errors import GrantRequired, InvariantBroken, KeyNotValid, PartnerNotActive, ScopeMissing
+from models.messages.borrow import Authorization, AuthorizeBorrow, BorrowRequest
+from models.messages.repay import Authorized, AuthorizeRepayment
+from models.statuses import GrantEvidence, PartnerStatus, Scope
+from models.tables.operations import Operation
+from models.tables.partners import ApiKey, CreditLineGrant, Partner
+from models.tables.session import Transaction
+
+
+class PartnerActivities:
+    """Reads only; ``chain_id`` and ``oaid_address`` say for which credit lines a grant counts."""
+
+    def __init__(self, transaction: Transaction, chain_id: int, oaid_address: str) -> None:
+        self._transaction = transaction
+        self._chain_id = chain_id
+        self._oaid_address = oaid_address
+
+    @activity.defn
+    async def authorize_partner(self, asked: AuthorizeBorrow) -> Authorization:
+        """Raises PartnerNotActive, KeyNotValid, ScopeMissing or GrantRequired."""
+        async with self._transaction() as session:
+            partner = await _authorized(session, asked.operation_id, Scope.BORROW)
+            grant = await self._live_grant(session, partner.id, asked.request)
+            return Authorization(
+                partner_id=partner.id,
+                fee_bps=partner.fee_bps,
+                grant_id=grant.id,
+                by_administrator=grant.evidence_kind is GrantEvidence.ADMINISTRATOR,
+                position_id=grant.position_id,
+            )
+
+    @activity.defn
+    async def authorize_repayment(self, asked: AuthorizeRepayment) -> Authorized:
+        """Raises PartnerNotActive, KeyNotValid or ScopeMissing."""
+        async with self._transaction() as session:
+            partner = await _authorized(session, asked.operation_id, Scope.REPAY)
+            return Authorized(partner_id=partner.id)
+
+    async def _live_grant(self, session: AsyncSession, partner_id: str, request: BorrowRequest) -> CreditLineGrant:
+        query = (
+            select(CreditLineGrant)
+            .where(
+                CreditLineGrant.partner_id == partner_id,
+                CreditLineGrant.chain_id == self._chain_id,
+                CreditLineGrant.oaid_address == self._oaid_address,
+                CreditLineGrant.oaid_token_id == request.oaid_token_id,
+                CreditLineGrant.user_wallet == request.user_wallet,
+                CreditLineGrant.max_amount >= request.amount,
+                CreditLineGrant.expires_at > datetime.now(UTC),
+                CreditLineGrant.revoked_at.is_(None),
+            )
+            .order_by(CreditLineGrant.evidence_kind, CreditLineGrant.expires_at.desc())
+            .limit(1)
+        )
+        grant = await session.scalar(query)
+        if grant is None:
+            raise GrantRequired(request.oaid_token_id, request.user_wallet, request.amount)
+        return grant
+
+
+async def _authorized(session: AsyncSession, operation_id: str, scope: Scope) -> Partner:
+    query = (
+        select(Partner, ApiKey)
+        .join(Operation, Operation.partner_id == Partner.id)
+        .outerjoin(ApiKey, ApiKey.id == Operation.api_key_id)
+        .where(Operation.id == operation_id)
+    )
+    found = (await session.execute(query)).one_or_none()
+    if found is None:
+        raise InvariantBroken(f"operation {operation_id} has no partner")
+    partner, key = found.tuple()
+    if partner.status is not PartnerStatus.ACTIVE:
+        raise PartnerNotActive(partner.status)
+    if key is None or not _valid(key):
+        raise KeyNotValid
+    if scope not in key.scopes:
+        raise ScopeMissing(scope)
+    return partner
+
+
+def _valid(key: ApiKey) -> bool:
+    return key.revoked_at is None and (key.expires_at is None or key.expires_at > datetime.now(UTC))

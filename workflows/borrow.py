@@ -1,0 +1,187 @@
+"""A borrow: decided in one workflow task while the partner waits, then carried out however long it takes."""
+
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.credit_lines import CreditLineActivities
+    from activities.fees import FeeActivities
+    from activities.limits import LimitActivities
+    from activities.loans import LoanActivities
+    from activities.partners import PartnerActivities
+    from activities.settlement import SettlementActivities
+    from models.errors import LegReverted, RefusalPayload, SettlementBlocked, StoppedBeforeSending
+    from models.messages.borrow import (
+        AuthorizeBorrow,
+        BorrowDecision,
+        BorrowRequest,
+        BorrowTerms,
+        CalculateFee,
+        CheckCreditLine,
+        OpenedBorrow,
+        ReserveLimit,
+        SettlementProbe,
+        SettlementReach,
+    )
+    from models.messages.common import OperationInput, OperatorChoice, OperatorDecision, Outcome, Refuse
+    from models.messages.legs import BorrowCall, LegOutcome, RepayCall, TransferCall
+    from models.statuses import LegName, TransactionState
+    from workflows.legs import Legs
+    from workflows.operation import OperationRun
+    from workflows.steps import refusal_in, run_step
+
+
+@workflow.defn
+class BorrowWorkflow:
+    @workflow.init
+    def __init__(self, start: OperationInput) -> None:
+        self._start = start
+        self._operation: OperationRun[BorrowDecision] = OperationRun(start)
+
+    @workflow.run
+    async def run(self, start: OperationInput) -> Outcome:  # noqa: ARG002 - the constructor has taken it
+        return await self._operation.tell(self._borrow)
+
+    @workflow.update
+    async def decision(self) -> BorrowDecision:
+        """What the partner waits for; always asked for under the one update id ``decision``."""
+        return await self._operation.decided()
+
+    @workflow.update
+    async def decide_settlement(self, decision: OperatorDecision) -> None:
+        self._operation.choose(decision)
+
+    @decide_settlement.validator
+    def _check_decision(self, decision: OperatorDecision) -> None:
+        self._operation.check_choice(decision)
+
+    async def _borrow(self) -> Outcome:
+        opened = await self._open_operation()
+        if opened.outcome is not None:
+            self._operation.decision = opened.decision
+            return opened.outcome
+        decision = opened.decision or await self._decide(opened.request)
+        self._operation.decision = decision
+        if decision.terms is None:
+            return Outcome(status="REFUSED", problem=decision.refusal)
+        return await self._carry_out(decision.terms, Legs(self._start.operation_id, decision.terms.pace, opened.begun))
+
+    # The head: one workflow task of local activities
+
+    async def _open_operation(self) -> OpenedBorrow:
+        return await run_step(LoanActivities.open_operation, self._start, "open the operation")
+
+    async def _decide(self, request: BorrowRequest) -> BorrowDecision:
+        try:
+            return await self._try_to_reserve(request)
+        except ActivityError as failed:
+            return await self._refuse(refusal_in(failed))
+
+    async def _try_to_reserve(self, request: BorrowRequest) -> BorrowDecision:
+        authorize = AuthorizeBorrow(operation_id=self._start.operation_id, request=request)
+        authorization = await run_step(PartnerActivities.authorize_partner, authorize, "authorize the partner")
+        check = CheckCreditLine(
+            request=request, position_id=authorization.position_id, by_administrator=authorization.by_administrator
+        )
+        standing = await run_step(CreditLineActivities.check_credit_line, check, "check the credit line")
+        fee = CalculateFee(amount=request.amount, fee_bps=authorization.fee_bps)
+        quote = await run_step(FeeActivities.calculate_fee, fee, "calculate the fee")
+        reserve = ReserveLimit(
+            operation_id=self._start.operation_id, quote=quote, authorization=authorization, standing=standing
+        )
+        return await run_step(LimitActivities.reserve_limit, reserve, "reserve the limit")
+
+    async def _refuse(self, refusal: RefusalPayload) -> BorrowDecision:
+        refuse = Refuse(operation_id=self._start.operation_id, refusal=refusal)
+        return await run_step(LoanActivities.refuse_borrow, refuse, f"refuse: {refusal.code}")
+
+    # The tail: durable, minutes to days
+
+    async def _carry_out(self, terms: BorrowTerms, legs: Legs) -> Outcome:
+        borrowed = await legs.carry_out(LegName.BORROW, _borrow_call(terms))
+        if not borrowed.succeeded:
+            return await self._release_limit(borrowed)
+        await run_step(LoanActivities.record_borrow, self._start, "record the borrow")
+        blocked = await self._settle(legs, terms)
+        if blocked is None:
+            return await run_step(LoanActivities.activate_loan, self._start, "activate the loan")
+        return await self._unwind(legs, terms, blocked)
+
+    async def _release_limit(self, borrowed: LegOutcome) -> Outcome:
+        finish = Refuse(operation_id=self._start.operation_id, refusal=_why_not_borrowed(borrowed))
+        return await run_step(LimitActivities.release_limit, finish, "release the limit")
+
+    async def _settle(self, legs: Legs, terms: BorrowTerms) -> str | None:
+        """Pays the settlement address; says why when that has become impossible and the borrow must be undone."""
+        if legs.begun(LegName.UNWIND):
+            return "it had been refused before"
+        payout = TransferCall(recipient=terms.settlement_address, amount=terms.quote.payout)
+        generation = legs.generation(LegName.SETTLE)
+        while not (await legs.carry_out(LegName.SETTLE, payout, generation=generation)).succeeded:
+            blocked = await self._settlement_opens(legs, terms)
+            if blocked is not None:
+                return blocked
+            generation += 1
+        return None
+
+    async def _settlement_opens(self, legs: Legs, terms: BorrowTerms) -> str | None:
+        """Waits until a transfer to the settlement address would pass; says why when it is time to undo the borrow.
+
+        Blocked means that the transfer is refused for as long as the terms say, while one to a probe address passes
+        (money.md section 5). At the deadline an operator chooses; nothing is undone by time alone.
+        """
+        started, blocked_since = workflow.now(), None
+        while True:
+            await workflow.sleep(terms.pace.settle_retry)
+            reach = await self._probe_settlement(terms)
+            if reach.open:
+                return None
+            blocked_since = (blocked_since or workflow.now()) if reach.blocked else None
+            if blocked_since and workflow.now() - blocked_since >= timedelta(seconds=terms.pace.settle_blocked):
+                return reach.reason or "the transfer is refused"
+            if workflow.now() - started >= timedelta(seconds=terms.pace.settle_deadline):
+                await legs.report(f"settlement is not possible: {reach.reason}")
+                choice = await self._operation.operator_choice(OperatorChoice.RETRY, OperatorChoice.UNWIND)
+                return None if choice is OperatorChoice.RETRY else "an operator chose to undo the borrow"
+
+    async def _probe_settlement(self, terms: BorrowTerms) -> SettlementReach:
+        probe = SettlementProbe(settlement_address=terms.settlement_address, amount=terms.quote.payout)
+        return await run_step(SettlementActivities.probe_settlement, probe, "probe the settlement address")
+
+    async def _unwind(self, legs: Legs, terms: BorrowTerms, why: str) -> Outcome:
+        """Repays the vault what it lent: the principal from the money in flight, the interest from the platform float."""
+        call = RepayCall(position_id=terms.position_id, at_most=terms.quote.principal)
+        generation = legs.generation(LegName.UNWIND)
+        while not (
+            unwound := await legs.carry_out(
+                LegName.UNWIND, call, generation=generation, instead_of=LegName.SETTLE
+            )
+        ).succeeded:
+            await run_step(LoanActivities.move_to_suspense, self._start, "move the USDC to suspense")
+            await legs.report(f"the borrow cannot be undone: {unwound.reason}")
+            await self._operation.operator_choice(OperatorChoice.RETRY)
+            generation += 1
+        while await legs.clear_residue(terms.position_id, terms.residue_cap) > 0:
+            await legs.report("what is left of the debt is above the cap for residues")
+            await self._operation.operator_choice(OperatorChoice.RETRY)
+        blocked = SettlementBlocked(terms.settlement_address, why).payload()
+        reverse = Refuse(operation_id=self._start.operation_id, refusal=blocked)
+        return await run_step(LoanActivities.reverse_loan, reverse, "reverse the loan")
+
+
+def _borrow_call(terms: BorrowTerms) -> BorrowCall:
+    return BorrowCall(
+        position_id=terms.position_id,
+        amount=terms.quote.principal,
+        loan_duration=terms.loan_duration,
+        number_of_installments=terms.number_of_installments,
+    )
+
+
+def _why_not_borrowed(borrowed: LegOutcome) -> RefusalPayload:
+    reason = borrowed.reason or "no reason given"
+    if borrowed.state is TransactionState.ABANDONED:
+        return StoppedBeforeSending(reason).payload()
+    return LegReverted(LegName.BORROW, reason).payload()

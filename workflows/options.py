@@ -1,0 +1,22 @@
+"""Task queues, timeouts and retry policies, each named once."""
+
+from datetime import timedelta
+
+from temporalio.common import RetryPolicy
+
+LOANS_QUEUE = "loans"
+"""Workflow tasks, database activities and chain reads."""
+WAITING_QUEUE = "loans-waiting"
+"""Activities that wait for the chain: cheap coroutines in thousands of slots, so that they starve nothing else."""
+
+HEAD_BUDGET = timedelta(seconds=3)
+"""A step that takes longer goes on as a regular activity: a long local one would block the partner's update."""
+
+QUICK_RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=100), maximum_interval=timedelta(seconds=1))
+PATIENT_RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
+"""Without end: what is retried here is a node or a database that is away, or a bug that a person must mend."""
+
+STEP_TIMEOUT = timedelta(seconds=30)
+HEARTBEAT_TIMEOUT = timedelta(seconds=30)
+WAIT_MARGIN = timedelta(minutes=2)
+"""What a waiting activity may take beyond its own patience before Temporal starts it anew."""

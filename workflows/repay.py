@@ -1,0 +1,163 @@
+"""A repayment: decided while the partner waits, then collected, repaid to the vault, and what is too much given back."""
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.funding import FundingActivities
+    from activities.partners import PartnerActivities
+    from activities.repayments import RepaymentActivities
+    from models.errors import LegReverted, RefusalPayload, StoppedBeforeSending, TransferNotFound
+    from models.messages.common import OperationInput, OperatorChoice, OperatorDecision, Outcome, Refuse
+    from models.messages.legs import CollectCall, LegOutcome, RepayCall, TransferCall
+    from models.messages.repay import (
+        AcceptRepayment,
+        AuthorizeRepayment,
+        AwaitTransfer,
+        CheckFunding,
+        ClaimTransfer,
+        Collected,
+        FindLoan,
+        OpenedRepayment,
+        RepayDecision,
+        RepayRequest,
+        RepayTerms,
+    )
+    from models.statuses import LegName, RepaymentMode, TransactionState
+    from workflows.legs import Legs
+    from workflows.operation import OperationRun
+    from workflows.steps import refusal_in, run_step, run_wait
+
+REPAY_GENERATIONS = 2
+"""After a refused repayment to the vault one more is tried with the debt as it is then; after that it is refunded."""
+
+
+@workflow.defn
+class RepayWorkflow:
+    @workflow.init
+    def __init__(self, start: OperationInput) -> None:
+        self._start = start
+        self._operation: OperationRun[RepayDecision] = OperationRun(start)
+
+    @workflow.run
+    async def run(self, start: OperationInput) -> Outcome:  # noqa: ARG002 - the constructor has taken it
+        return await self._operation.tell(self._repay_loan)
+
+    @workflow.update
+    async def decision(self) -> RepayDecision:
+        """What the partner waits for; always asked for under the one update id ``decision``."""
+        return await self._operation.decided()
+
+    @workflow.update
+    async def decide_refund(self, decision: OperatorDecision) -> None:
+        self._operation.choose(decision)
+
+    @decide_refund.validator
+    def _check_decision(self, decision: OperatorDecision) -> None:
+        self._operation.check_choice(decision)
+
+    async def _repay_loan(self) -> Outcome:
+        opened = await self._open_operation()
+        if opened.outcome is not None:
+            self._operation.decision = opened.decision
+            return opened.outcome
+        decision = opened.decision or await self._decide(opened.request)
+        self._operation.decision = decision
+        if decision.terms is None:
+            return Outcome(status="REFUSED", problem=decision.refusal)
+        return await self._carry_out(decision.terms, Legs(self._start.operation_id, decision.terms.pace, opened.begun))
+
+    # The head: one workflow task of local activities
+
+    async def _open_operation(self) -> OpenedRepayment:
+        return await run_step(RepaymentActivities.open_repayment, self._start, "open the operation")
+
+    async def _decide(self, request: RepayRequest) -> RepayDecision:
+        try:
+            return await self._try_to_accept(request)
+        except ActivityError as failed:
+            return await self._refuse(refusal_in(failed))
+
+    async def _try_to_accept(self, request: RepayRequest) -> RepayDecision:
+        operation_id = self._start.operation_id
+        authorize = AuthorizeRepayment(operation_id=operation_id)
+        await run_step(PartnerActivities.authorize_repayment, authorize, "authorize the partner")
+        find = FindLoan(operation_id=operation_id, request=request)
+        loan = await run_step(RepaymentActivities.find_loan, find, "find the loan")
+        check = CheckFunding(operation_id=operation_id, request=request, loan=loan)
+        funding = await run_step(FundingActivities.check_funding, check, "read the debt, validate amount and funding")
+        accept = AcceptRepayment(operation_id=operation_id, request=request, loan=loan, funding=funding)
+        return await run_step(RepaymentActivities.accept_repayment, accept, "accept the repayment")
+
+    async def _refuse(self, refusal: RefusalPayload) -> RepayDecision:
+        refuse = Refuse(operation_id=self._start.operation_id, refusal=refusal)
+        return await run_step(RepaymentActivities.refuse_repayment, refuse, f"refuse: {refusal.code}")
+
+    # The tail: durable, minutes to days
+
+    async def _carry_out(self, terms: RepayTerms, legs: Legs) -> Outcome:
+        try:
+            collected = await self._collect(legs, terms)
+        except ActivityError as failed:
+            return await self._give_up(refusal_in(failed))
+        if isinstance(collected, RefusalPayload):
+            return await self._give_up(collected)
+        repaid = await self._repay(legs, terms, collected)
+        if terms.payoff and repaid > 0:
+            await legs.clear_residue(terms.position_id, terms.residue_cap)
+        await self._refund(legs, collected, collected.amount - repaid)
+        return await run_step(RepaymentActivities.apply_repayment, self._start, "apply the repayment")
+
+    async def _collect(self, legs: Legs, terms: RepayTerms) -> Collected | RefusalPayload:
+        if terms.mode is RepaymentMode.PROOF:
+            return await self._claim_transfer(terms)
+        if terms.amount is None or terms.payer is None:
+            raise RuntimeError("a repayment by pull names its amount and payer")
+        call = CollectCall(payer=terms.payer, amount=terms.amount)
+        pulled = await legs.carry_out(LegName.COLLECT, call)
+        if not pulled.succeeded:
+            return _why_not_collected(pulled)
+        return await run_step(RepaymentActivities.record_collection, self._start, "record the collection")
+
+    async def _claim_transfer(self, terms: RepayTerms) -> Collected | RefusalPayload:
+        tx_hash = terms.transfer_tx_hash or ""
+        wait = AwaitTransfer(operation_id=self._start.operation_id, tx_hash=tx_hash, patience=terms.pace.proof_wait)
+        seen = await run_wait(
+            FundingActivities.await_transfer, wait, patience=terms.pace.proof_wait, summary="await the transfer"
+        )
+        if not seen.arrived:
+            return TransferNotFound(tx_hash).payload()
+        claim = ClaimTransfer(operation_id=self._start.operation_id, terms=terms)
+        return await run_step(RepaymentActivities.claim_transfer, claim, "claim the transfer")
+
+    async def _give_up(self, refusal: RefusalPayload) -> Outcome:
+        """Nothing was collected: the loan is free again, and a transfer that was not claimed stays claimable."""
+        refuse = Refuse(operation_id=self._start.operation_id, refusal=refusal)
+        return await run_step(RepaymentActivities.close_uncollected, refuse, f"give up: {refusal.code}")
+
+    async def _repay(self, legs: Legs, terms: RepayTerms, collected: Collected) -> int:
+        """Repays the vault at most what is owed; returns what it took of the collected USDC, zero if it refused."""
+        call = RepayCall(position_id=terms.position_id, at_most=collected.amount)
+        for generation in range(legs.generation(LegName.REPAY), REPAY_GENERATIONS + 1):
+            repaid = await legs.carry_out(LegName.REPAY, call, generation=generation)
+            if repaid.succeeded:
+                return repaid.amount
+        return 0
+
+    async def _refund(self, legs: Legs, collected: Collected, excess: int) -> None:
+        call = TransferCall(recipient=collected.payer, amount=excess)
+        generation = legs.generation(LegName.REFUND)
+        while excess > 0:
+            refunded = await legs.carry_out(LegName.REFUND, call, generation=generation)
+            if refunded.succeeded:
+                return
+            await legs.report(f"the refund was refused: {refunded.reason}")
+            await self._operation.operator_choice(OperatorChoice.RETRY)
+            generation += 1
+
+
+def _why_not_collected(pulled: LegOutcome) -> RefusalPayload:
+    reason = pulled.reason or "no reason given"
+    if pulled.state is TransactionState.ABANDONED:
+        return StoppedBeforeSending(reason).payload()
+    return LegReverted(LegName.COLLECT, reason).payload()
