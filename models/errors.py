@@ -150,6 +150,14 @@ class GrantNonceUsed(Conflict):
         super().__init__(f"The user's grant nonce {nonce} was used before. Sign the grant with a new one.", nonce=nonce)
 
 
+class GrantNotFound(NotFound):
+    code = "grant_not_found"
+    title = "There is no such grant"
+
+    def __init__(self, grant_id: str) -> None:
+        super().__init__(f"This partner has no grant '{grant_id}'.")
+
+
 # The credit line and the position behind it
 
 
