@@ -22,6 +22,9 @@ from chain.types import Log
 
 T = TypeVar("T")
 
+_NOTHING = "()"
+"""eth_abi knows no type of nothing."""
+
 
 @lru_cache(maxsize=65_536)
 def checksum(address: str) -> ChecksumAddress:
@@ -30,10 +33,14 @@ def checksum(address: str) -> ChecksumAddress:
 
 
 def _encoder(abi_type: str) -> Callable[[Sequence[object]], bytes]:
+    if abi_type == _NOTHING:
+        return lambda _: b""
     return cast(Callable[[Sequence[object]], bytes], registry.get_encoder(abi_type))
 
 
 def _decoder(abi_type: str) -> Callable[[bytes], Any]:
+    if abi_type == _NOTHING:
+        return lambda _: ()
     decoder: Callable[[ContextFramesBytesIO], Any] = registry.get_decoder(abi_type)
     return lambda data: decoder(ContextFramesBytesIO(data))  # type: ignore[no-untyped-call]  # eth_abi leaves it untyped
 

@@ -68,9 +68,8 @@ def expected_files() -> dict[Path, str]:
     return files
 
 
-def stale_files() -> list[Path]:
-    """Committed files that are not what the source gives, left-over ones included."""
-    expected = expected_files()
+def stale_files(expected: dict[Path, str]) -> list[Path]:
+    """Committed files that are not as expected, left-over ones included."""
     left_over = {*ARTIFACTS.glob("*.json"), *DESIGN_ABI.glob("*.json")} - expected.keys()
     differing = [path for path, text in expected.items() if not path.is_file() or path.read_text() != text]
     return sorted({*left_over, *differing})
@@ -92,7 +91,7 @@ def main() -> int:
     if not parser.parse_args().check:
         write_files()
         return 0
-    stale = stale_files()
+    stale = stale_files(expected_files())
     for path in stale:
         print(f"{path.relative_to(ROOT)} differs from its source: run python contracts/build.py", file=sys.stderr)
     return 1 if stale else 0

@@ -99,7 +99,7 @@ async def send_all(batches: Sequence[tuple[Sender, Sequence[Transaction]]]) -> l
     max_fee = Wei(2 * (await client.head()).base_fee + PRIORITY_FEE)
     raws = [raw for sender, batch in batches for raw in await sender.sign(batch, max_fee, chain_id)]
     hashes = [_accepted(answer) for answer in await client.send_raw(raws)]
-    return await _wait_for(client, hashes)
+    return [_successful(receipt) for receipt in await mined(client, hashes)]
 
 
 async def deploy(sender: Sender, *, custodial: bool = False) -> Contracts:
@@ -123,6 +123,17 @@ async def deploy(sender: Sender, *, custodial: bool = False) -> Contracts:
     return Contracts(usdc, collateral, oaid, pool, vault)
 
 
+async def mined(client: ChainClient, hashes: Sequence[TxHash]) -> list[Receipt]:
+    """The receipts, successful or not. Raises SandboxError where one is not there within a minute."""
+    for _ in range(_POLLS):
+        receipts = await client.receipts(hashes)
+        found = [receipt for receipt in receipts if receipt is not None]
+        if len(found) == len(hashes):
+            return found
+        await asyncio.sleep(_POLL_SECONDS)
+    raise SandboxError(f"not all of {len(hashes)} transactions were mined within a minute")
+
+
 def _created(sender: ChecksumAddress, nonce: int) -> ChecksumAddress:
     return checksum(get_create_address(sender, Nonce(nonce)))
 
@@ -141,15 +152,6 @@ def _accepted(answer: object) -> TxHash:
     if not isinstance(answer, SendOk):
         raise SandboxError(f"a transaction was not accepted: {answer}")
     return answer.tx_hash
-
-
-async def _wait_for(client: ChainClient, hashes: Sequence[TxHash]) -> list[Receipt]:
-    for _ in range(_POLLS):
-        receipts = await client.receipts(hashes)
-        if None not in receipts:
-            return [_successful(receipt) for receipt in receipts if receipt is not None]
-        await asyncio.sleep(_POLL_SECONDS)
-    raise SandboxError(f"not all of {len(hashes)} transactions were mined within a minute")
 
 
 def _successful(receipt: Receipt) -> Receipt:

@@ -95,8 +95,8 @@ def _preparation(contracts: Contracts, user: ChecksumAddress, lines: int) -> lis
 
 
 def _opened(receipt: Receipt) -> OpenedLine:
-    created = [found for log in receipt.logs if (found := decode_position_created(log)) is not None]
-    issued = [found for log in receipt.logs if (found := decode_oaid_credit_issued(log)) is not None]
+    created = [made for log in receipt.logs if (made := decode_position_created(log)) is not None]
+    issued = [line for log in receipt.logs if (line := decode_oaid_credit_issued(log)) is not None]
     if not created or not issued:
         raise SandboxError(f"transaction {receipt.tx_hash} opened no credit line")
     return OpenedLine(created[0].user, created[0].position_id, issued[0].credit_line_id)
