@@ -97,14 +97,22 @@ class Keeper:
         self.told_to_stop = False
         prctl(PR_SET_CHILD_SUBREAPER, 1)
         os.set_inheritable(spec["lifeline"], False)
+        self.service = self.fork_service()
+
+    def fork_service(self) -> int:
+        # Signals wait during the fork: one that found our handlers still in the child would be lost to the service.
+        signal.pthread_sigmask(signal.SIG_BLOCK, NOTED_SIGNALS)
         keeper = os.getpid()
-        self.service = os.fork()
-        if self.service == 0:
+        service = os.fork()
+        if service == 0:
             signal.set_wakeup_fd(-1)
             for number in NOTED_SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
-            run_service(spec, keeper)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, NOTED_SIGNALS)
+        if service == 0:
+            run_service(self.spec, keeper)
             os._exit(127)
+        return service
 
     def note(self, number: int, _frame: object) -> None:
         self.told_to_stop = self.told_to_stop or number != signal.SIGCHLD

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -198,18 +198,21 @@ class Process:
 
     async def kill(self) -> None:
         """End the program as kill -9 does, and return when nothing of it is left."""
-        for pid in self.pids[:1]:
-            os.kill(pid, signal.SIGKILL)
+        for process in self._tree()[:1]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         await self.stop()
 
     def freeze(self) -> None:
         """Stop the program's clock, with all it started, until thaw()."""
         for process in self._tree():
-            process.suspend()
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
 
     def thaw(self) -> None:
         for process in self._tree():
-            process.resume()
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sandbox.services.anvil import Anvil, AnvilOptions
 from sandbox.services.postgres import Postgres, PostgresOptions
-from sandbox.services.process import SandboxError, ensured, locked_folder
+from sandbox.services.process import ensured, locked_folder
 from sandbox.services.temporal import Temporal, TemporalOptions
 from sandbox.services.valkey import Valkey, ValkeyOptions
 
@@ -34,6 +34,7 @@ class StackOptions:
 
 
 DEMO = StackOptions()
+A_KILLED_PROCESS_ENDS = timedelta(seconds=1)
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,9 @@ class Stack:
     @asynccontextmanager
     async def start(cls, folder: Path, options: StackOptions = DEMO) -> AsyncIterator["Stack"]:
         """Start the four at the same time; one that fails stops the others. FolderInUseError if the folder is taken."""
-        # The parts wait for leftovers of a killed run; another sandbox that is alive is told apart here, at once.
+        # The parts wait for what a killed run left; another sandbox that is alive is told apart here, before that.
         folder = ensured(folder)
-        async with locked_folder(folder), AsyncExitStack() as parts:
+        async with locked_folder(folder, A_KILLED_PROCESS_ENDS), AsyncExitStack() as parts:
             yield cls(*await _start_parts(folder, options, parts))
 
 
@@ -83,6 +84,6 @@ async def _start_parts(
             temporal = group.create_task(enter(Temporal.start(folder / "temporal", options.temporal)))
             valkey = group.create_task(enter(Valkey.start(folder / "valkey", options.valkey)))
             anvil = group.create_task(enter(Anvil.start(folder / "anvil", options.anvil)))
-    except* SandboxError as failures:
-        raise failures.exceptions[0] from None
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None  # one cause is enough for a message; the others were cancelled
     return postgres.result(), temporal.result(), valkey.result(), anvil.result()
