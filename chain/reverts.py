@@ -84,7 +84,7 @@ def revert_of(error: RpcError) -> Reverted | None:
 
 
 def _without_reason(message: str) -> Reverted:
-    says_more = message.strip().lower() not in ("execution reverted", "reverted")
+    says_more = message.strip(" :").lower() not in ("execution reverted", "reverted")
     return Reverted(message if says_more else "", RevertKind.EMPTY)
 
 

@@ -1,5 +1,6 @@
 """From the JSON of a node to our own types, and back. Anything unexpected raises MalformedAnswer."""
 
+import re
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -11,7 +12,7 @@ from chain.types import Block, BlockHash, BlockNumber, BlockRef, CallRequest, Lo
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_HASH_LENGTH = 66
+_HASH = re.compile(r"0x[0-9a-f]{64}")
 
 
 def _strict(parse: Callable[P, T]) -> Callable[P, T]:
@@ -37,9 +38,9 @@ def to_bytes(data: Any) -> bytes:
 
 @_strict
 def to_hash(value: Any) -> str:
-    if len(bytes.fromhex(value.removeprefix("0x"))) != 32:  # noqa: PLR2004  (the length of every hash)
-        raise ValueError(f"{value!r} is not a hash")
     lowered: str = value.lower()
+    if not _HASH.fullmatch(lowered):
+        raise ValueError(f"{value!r} is not a hash")
     return lowered
 
 
@@ -92,7 +93,7 @@ def block_param(block: BlockRef) -> str | dict[str, str]:
     """A block as JSON-RPC names it: a quantity, a tag, or a hash by EIP-1898."""
     if isinstance(block, int):
         return hex(block)
-    return {"blockHash": block} if len(block) == _HASH_LENGTH else block
+    return {"blockHash": block} if _HASH.fullmatch(block) else block
 
 
 def transaction_param(request: CallRequest) -> dict[str, str]:
