@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.errors import InvariantBroken, RefusalPayload
+from models.errors import InvariantBroken, NotStarted, RefusalPayload
 from models.ids import new_id
 from models.messages.common import LegBegun, Outcome
 from models.statuses import DecisionKind, EventType, OperationState
@@ -46,6 +46,13 @@ async def legs_begun(session: AsyncSession, operation: Operation) -> Sequence[Le
 
 def stored_outcome(operation: Operation) -> Outcome | None:
     return None if operation.outcome is None else Outcome.model_validate(operation.outcome)
+
+
+def outcome_of(operation: Operation) -> Outcome | None:
+    """How the operation ended, if it has; one that was given up before it started has ended without effect."""
+    if operation.state is OperationState.NOT_STARTED:
+        return Outcome(status=OperationState.NOT_STARTED, problem=NotStarted().payload())
+    return stored_outcome(operation)
 
 
 def stored_refusal(operation: Operation) -> RefusalPayload | None:

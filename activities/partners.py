@@ -76,7 +76,8 @@ async def _authorized(session: AsyncSession, operation_id: str, scope: Scope) ->
     found = (await session.execute(query)).one_or_none()
     if found is None:
         raise InvariantBroken(f"operation {operation_id} has no partner")
-    partner, key = found.tuple()
+    partner: Partner = found[0]
+    key: ApiKey | None = found[1]
     if partner.status is not PartnerStatus.ACTIVE:
         raise PartnerNotActive(partner.status)
     if key is None or not _valid(key):

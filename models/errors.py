@@ -461,6 +461,14 @@ class TransferAmbiguous(RuleBroken):
         )
 
 
+class NotStarted(Conflict):
+    code = "not_started"
+    title = "The request was given up before it started"
+
+    def __init__(self) -> None:
+        super().__init__("The request was never started and has had no effect. Repeat it unchanged to start it now.")
+
+
 # What a borrow or a repayment that was accepted can still end in
 
 

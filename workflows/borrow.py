@@ -152,12 +152,10 @@ class BorrowWorkflow:
 
     async def _unwind(self, legs: Legs, terms: BorrowTerms, why: str) -> Outcome:
         """Repays the vault what it lent: the principal from the money in flight, the interest from the platform float."""
-        call = RepayCall(position_id=terms.position_id, at_most=terms.quote.principal)
+        call = RepayCall(position_id=terms.position_id, amount=terms.quote.principal)
         generation = legs.generation(LegName.UNWIND)
         while not (
-            unwound := await legs.carry_out(
-                LegName.UNWIND, call, generation=generation, instead_of=LegName.SETTLE
-            )
+            unwound := await legs.carry_out(LegName.UNWIND, call, generation=generation, instead_of=LegName.SETTLE)
         ).succeeded:
             await run_step(LoanActivities.move_to_suspense, self._start, "move the USDC to suspense")
             await legs.report(f"the borrow cannot be undone: {unwound.reason}")

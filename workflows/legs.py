@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.loans import LoanActivities
     from activities.positions import PositionActivities
+    from activities.reviews import ReviewActivities
     from activities.transactions import TransactionActivities
     from models.messages.common import LegBegun, Pace, UnderReview
     from models.messages.legs import ConfirmTransaction, LegCall, LegOutcome, RepayCall, SubmitTransaction
@@ -54,7 +54,7 @@ class Legs:
         while (debt := await self.read_debt(position_id)).outstanding > 0:
             if spent + debt.outstanding > cap:
                 return debt.outstanding
-            call = RepayCall(position_id=position_id, at_most=debt.outstanding)
+            call = RepayCall(position_id=position_id, amount=debt.outstanding)
             residue = await self.carry_out(f"{LegName.RESIDUE}-{number}", call)
             number += 1
             if residue.succeeded:
@@ -69,7 +69,7 @@ class Legs:
     async def report(self, reason: str) -> None:
         """Shows operators and the partner that this operation waits for a person."""
         review = UnderReview(operation_id=self._operation_id, reason=reason)
-        await run_step(LoanActivities.mark_under_review, review, f"under review: {reason}")
+        await run_step(ReviewActivities.mark_under_review, review, f"under review: {reason}")
 
     async def _confirm(self, leg: str, generation: int, *, held_is_known: bool) -> LegOutcome:
         confirm = ConfirmTransaction(

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from activities.loans import LoanActivities
+    from activities.reviews import ReviewActivities
     from models.messages.common import DecisionBase, OperationInput, OperatorChoice, OperatorDecision, Outcome
     from workflows.steps import run_step
 
@@ -24,13 +24,16 @@ class OperationRun(Generic[Decided]):
         self.awaits_choice_among: frozenset[OperatorChoice] = frozenset()
 
     async def tell(self, story: Callable[[], Awaitable[Outcome]]) -> Outcome:
-        """Runs the story to its end. A cancel request never interrupts it: it is written to the operation's row, where the
-        signer lane sees it in the very transaction that would otherwise send the first leg."""
+        """Runs the story to its end; a cancel request never interrupts it.
+
+        The request is written to the operation's row, where the signer lane sees it in the very transaction that would
+        otherwise send the first leg.
+        """
         told = asyncio.ensure_future(story())
         try:
             outcome = await asyncio.shield(told)
         except asyncio.CancelledError:
-            await run_step(LoanActivities.request_cancel, self.start, "note the cancel request")
+            await run_step(ReviewActivities.request_cancel, self.start, "note the cancel request")
             outcome = await told
         await workflow.wait_condition(workflow.all_handlers_finished)
         return outcome

@@ -137,7 +137,7 @@ class RepayWorkflow:
 
     async def _repay(self, legs: Legs, terms: RepayTerms, collected: Collected) -> int:
         """Repays the vault at most what is owed; returns what it took of the collected USDC, zero if it refused."""
-        call = RepayCall(position_id=terms.position_id, at_most=collected.amount)
+        call = RepayCall(position_id=terms.position_id, amount=collected.amount)
         for generation in range(legs.generation(LegName.REPAY), REPAY_GENERATIONS + 1):
             repaid = await legs.carry_out(LegName.REPAY, call, generation=generation)
             if repaid.succeeded:

@@ -90,7 +90,7 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "daily_borrow_limit >= 0 AND total_borrow_limit >= 0", name=op.f("ck_partners_limits_not_negative")
         ),
-        sa.CheckConstraint("fee_bps BETWEEN 0 AND 10000", name=op.f("ck_partners_fee_is_basis_points")),
+        sa.CheckConstraint("fee_bps BETWEEN 0 AND 9999", name=op.f("ck_partners_fee_leaves_a_payout")),
         sa.CheckConstraint("outstanding >= 0 AND reserved >= 0", name=op.f("ck_partners_usage_not_negative")),
         sa.ForeignKeyConstraint(
             ["settlement_address"],

@@ -46,7 +46,7 @@ class OpenedBorrow(Message):
     request: BorrowRequest
     decision: BorrowDecision | None = None
     outcome: Outcome | None = None
-    begun: list[LegBegun] = []
+    begun: tuple[LegBegun, ...] = ()
 
 
 class AuthorizeBorrow(Message):

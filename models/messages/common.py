@@ -55,6 +55,10 @@ class Outcome(Message):
     problem: RefusalPayload | None = None
 
 
+class Done(Message):
+    """The answer of a step that has nothing to tell but that it is done."""
+
+
 class LegBegun(Message):
     """The newest generation of a leg that an earlier run of the same operation has begun."""
 

@@ -19,11 +19,11 @@ class BorrowCall(Message):
 
 
 class RepayCall(Message):
-    """``SolvencyVault.repayLoan`` from the platform wallet of what is owed when the leg is first submitted, but ``at_most``."""
+    """``SolvencyVault.repayLoan`` from the platform wallet; the submission lowers ``amount`` to what is owed then."""
 
     call: Literal["repay"] = "repay"
     position_id: int
-    at_most: int
+    amount: int
 
 
 class TransferCall(Message):

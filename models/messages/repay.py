@@ -44,7 +44,7 @@ class OpenedRepayment(Message):
     request: RepayRequest
     decision: RepayDecision | None = None
     outcome: Outcome | None = None
-    begun: list[LegBegun] = []
+    begun: tuple[LegBegun, ...] = ()
 
 
 class AuthorizeRepayment(Message):

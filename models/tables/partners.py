@@ -18,7 +18,7 @@ class Partner(Base):
     __table_args__ = (
         in_words("status", PartnerStatus),
         in_words("tier", PartnerTier),
-        CheckConstraint("fee_bps BETWEEN 0 AND 10000", name="fee_is_basis_points"),
+        CheckConstraint("fee_bps BETWEEN 0 AND 9999", name="fee_leaves_a_payout"),
         CheckConstraint("daily_borrow_limit >= 0 AND total_borrow_limit >= 0", name="limits_not_negative"),
         CheckConstraint("outstanding >= 0 AND reserved >= 0", name="usage_not_negative"),
     )

@@ -1,0 +1,60 @@
+"""What a repayment's legs did on chain, and what that means for the loan and the limits. Amounts are base units."""
+
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from activities.leg_rows import loan_repaid, post_final_legs
+from activities.movements import leg_name
+from activities.repayment_rows import RepaymentRows
+from models.statuses import LegName, LoanStatus
+
+
+@dataclass(frozen=True)
+class AppliedOnChain:
+    """``taken`` of what was collected went to the vault; ``residue`` the platform added; ``remaining`` is still owed."""
+
+    taken: int
+    residue: int
+    refunded: int
+    principal: int
+    interest: int
+    remaining: int | None
+    tx_hash: str | None
+    refused: str | None
+
+
+async def applied_on_chain(session: AsyncSession, operation_id: str) -> AppliedOnChain:
+    """Posts the operation's legs and adds up what the vault's own events say that they did."""
+    legs = await post_final_legs(session, operation_id)
+    amounts = {name: sum(leg.amount for leg in legs if leg_name(leg.leg) is name) for name in LegName}
+    to_vault = sorted(
+        (leg for leg in legs if leg_name(leg.leg) in (LegName.REPAY, LegName.RESIDUE)), key=lambda leg: leg.nonce or 0
+    )
+    events = [loan_repaid(leg) for leg in to_vault]
+    return AppliedOnChain(
+        taken=amounts[LegName.REPAY],
+        residue=amounts[LegName.RESIDUE],
+        refunded=amounts[LegName.REFUND],
+        principal=sum(event.principal for event in events),
+        interest=sum(event.interest for event in events),
+        remaining=events[-1].remaining_debt if events else None,
+        tx_hash=to_vault[0].result_tx_hash if to_vault else None,
+        refused=None,
+    )
+
+
+def release_principal(rows: RepaymentRows, applied: AppliedOnChain) -> None:
+    """The loan owes less, and the partner's total limit is free by the principal paid; REPAID only where the chain says zero."""
+    loan, repayment = rows.loan, rows.repayment
+    closed = applied.remaining == 0
+    outstanding = 0 if closed else max(0, loan.outstanding - applied.principal)
+    released = loan.outstanding - outstanding
+    loan.outstanding = outstanding
+    rows.partner.outstanding -= released
+    rows.position.total_partner_debt -= released
+    repayment.principal, repayment.interest = applied.principal, applied.interest
+    repayment.residue, repayment.refunded = applied.residue, applied.refunded
+    repayment.remaining_debt, repayment.tx_hash = applied.remaining, applied.tx_hash
+    if closed:
+        loan.status = LoanStatus.REPAID

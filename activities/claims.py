@@ -1,0 +1,66 @@
+"""Which transfer a repayment by proof may claim (money.md section 6)."""
+
+from sqlalchemy import exists, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from activities.repayment_rows import RepaymentRows
+from models.errors import (
+    TransferAlreadyClaimed,
+    TransferAmbiguous,
+    TransferAmountMismatch,
+    TransferNotFound,
+    TransferNotOurs,
+    TransferSenderUnknown,
+)
+from models.messages.repay import RepayTerms
+from models.statuses import InboundState
+from models.tables.partners import SettlementAddress
+from models.tables.transactions import InboundTransfer
+
+
+async def claimable_transfer(session: AsyncSession, rows: RepaymentRows, terms: RepayTerms) -> InboundTransfer:
+    """The one transfer that the terms name, locked. Raises Transfer… where there is none, and says which rule it breaks."""
+    tx_hash = terms.transfer_tx_hash or ""
+    found = await _named(session, rows.loan.chain_id, tx_hash, terms.transfer_log_index)
+    free = [transfer for transfer in found if transfer.state is InboundState.UNCLAIMED]
+    if not free:
+        raise _why_none_is_free(found, tx_hash)
+    owned = [transfer for transfer in free if await _belongs(session, rows, transfer.sender)]
+    if not owned:
+        raise TransferSenderUnknown(free[0].sender)
+    matching = [transfer for transfer in owned if terms.payoff or transfer.amount == terms.amount]
+    if not matching:
+        raise TransferAmountMismatch(owned[0].amount, terms.amount or 0)
+    if len(matching) > 1:
+        raise TransferAmbiguous([transfer.log_index for transfer in matching])
+    return matching[0]
+
+
+async def _named(session: AsyncSession, chain_id: int, tx_hash: str, log_index: int | None) -> list[InboundTransfer]:
+    query = (
+        select(InboundTransfer)
+        .where(InboundTransfer.chain_id == chain_id, InboundTransfer.tx_hash == tx_hash)
+        .order_by(InboundTransfer.log_index)
+        .with_for_update()
+    )
+    if log_index is not None:
+        query = query.where(InboundTransfer.log_index == log_index)
+    return list(await session.scalars(query))
+
+
+def _why_none_is_free(
+    found: list[InboundTransfer], tx_hash: str
+) -> TransferNotFound | TransferNotOurs | TransferAlreadyClaimed:
+    if not found:
+        return TransferNotFound(tx_hash)
+    if all(transfer.state is InboundState.TREASURY for transfer in found):
+        return TransferNotOurs(tx_hash)
+    return TransferAlreadyClaimed(tx_hash)
+
+
+async def _belongs(session: AsyncSession, rows: RepaymentRows, sender: str) -> bool:
+    """The loan's own user, or an address registered to this partner alone."""
+    if sender == rows.loan.user_wallet:
+        return True
+    query = select(exists().where(SettlementAddress.address == sender, SettlementAddress.partner_id == rows.partner.id))
+    return bool(await session.scalar(query))

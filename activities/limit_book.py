@@ -1,0 +1,105 @@
+"""The arithmetic of a partner's limits (money.md section 4), on rows that the caller has locked. Amounts are base units."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.errors import DailyLimitExceeded, InvariantBroken, TotalLimitExceeded
+from models.statuses import ReservationState
+from models.tables.loans import Reservation
+from models.tables.partners import Partner, PartnerDay
+
+
+@dataclass(frozen=True)
+class LockedLimits:
+    partner: Partner
+    day: PartnerDay
+
+
+async def lock_partner(session: AsyncSession, partner_id: str) -> Partner:
+    partner = await session.get(Partner, partner_id, with_for_update=True)
+    if partner is None:
+        raise InvariantBroken(f"partner {partner_id} has no row")
+    return partner
+
+
+async def lock_limits_today(session: AsyncSession, partner_id: str) -> LockedLimits:
+    """Locks the partner, then its row of the current UTC day, which is made when it is the day's first."""
+    partner = await lock_partner(session, partner_id)
+    today = datetime.now(UTC).date()
+    await session.execute(insert(PartnerDay).values(partner_id=partner_id, day=today).on_conflict_do_nothing())
+    return LockedLimits(partner, await _day(session, partner_id, today))
+
+
+def reserve(limits: LockedLimits, operation_id: str, amount: int) -> Reservation:
+    """Takes ``amount`` from both limits; raises DailyLimitExceeded or TotalLimitExceeded, and then has taken nothing."""
+    partner, day = limits.partner, limits.day
+    total_used = partner.outstanding + partner.reserved
+    daily_used = day.borrowed + day.reserved
+    if total_used + amount > partner.total_borrow_limit:
+        remaining = max(0, partner.total_borrow_limit - total_used)
+        raise TotalLimitExceeded(partner.total_borrow_limit, remaining, amount)
+    if daily_used + amount > partner.daily_borrow_limit:
+        raise DailyLimitExceeded(partner.daily_borrow_limit, max(0, partner.daily_borrow_limit - daily_used), amount)
+    partner.reserved += amount
+    day.reserved += amount
+    return Reservation(
+        operation_id=operation_id,
+        partner_id=partner.id,
+        day=day.day,
+        amount=amount,
+        state=ReservationState.RESERVED,
+        total_limit=partner.total_borrow_limit,
+        daily_limit=partner.daily_borrow_limit,
+        total_used_before=total_used,
+        daily_used_before=daily_used,
+    )
+
+
+async def draw(session: AsyncSession, partner: Partner, reservation: Reservation) -> None:
+    """The borrow is on chain: what was reserved is now outstanding."""
+    _expect(reservation, ReservationState.RESERVED)
+    day = await _day(session, partner.id, reservation.day)
+    partner.reserved -= reservation.amount
+    partner.outstanding += reservation.amount
+    day.reserved -= reservation.amount
+    day.borrowed += reservation.amount
+    reservation.state = ReservationState.DRAWN
+
+
+async def release_reserved(session: AsyncSession, partner: Partner, reservation: Reservation) -> None:
+    """It is certain that nothing was borrowed: the reservation is given back, and so is its day."""
+    _expect(reservation, ReservationState.RESERVED)
+    day = await _day(session, partner.id, reservation.day)
+    partner.reserved -= reservation.amount
+    day.reserved -= reservation.amount
+    reservation.state = ReservationState.RELEASED
+
+
+async def release_drawn(session: AsyncSession, partner: Partner, reservation: Reservation) -> None:
+    """The borrow was undone on chain: nothing is outstanding, and the day is given back."""
+    _expect(reservation, ReservationState.DRAWN)
+    day = await _day(session, partner.id, reservation.day)
+    partner.outstanding -= reservation.amount
+    day.borrowed -= reservation.amount
+    reservation.state = ReservationState.RELEASED
+
+
+async def reservation_of(session: AsyncSession, operation_id: str) -> Reservation:
+    reservation = await session.get(Reservation, operation_id)
+    if reservation is None:
+        raise InvariantBroken(f"operation {operation_id} has no reservation")
+    return reservation
+
+
+async def _day(session: AsyncSession, partner_id: str, day: date) -> PartnerDay:
+    query = select(PartnerDay).where(PartnerDay.partner_id == partner_id, PartnerDay.day == day).with_for_update()
+    return (await session.scalars(query)).one()
+
+
+def _expect(reservation: Reservation, state: ReservationState) -> None:
+    if reservation.state is not state:
+        raise InvariantBroken(f"the reservation of {reservation.operation_id} is {reservation.state}, expected {state}")

@@ -1,0 +1,313 @@
+"""A repayment's rows as it goes its way: opened, accepted or refused, collected, and applied. Each step may be repeated."""
+
+from eth_utils.address import to_checksum_address
+from sqlalchemy.ext.asyncio import AsyncSession
+from temporalio import activity
+
+from activities.applying import AppliedOnChain, applied_on_chain, release_principal
+from activities.claims import claimable_transfer
+from activities.leg_rows import final_leg
+from activities.operation_rows import (
+    accept,
+    finish,
+    legs_begun,
+    lock_operation,
+    open_received,
+    outcome_of,
+    refuse,
+    stored_outcome,
+    stored_refusal,
+    write_event,
+)
+from activities.repayment_rows import RepaymentRows, loan_is_taken, lock_loan, lock_repayment, newest_loan
+from activities.snapshots import refused_loan_snapshot, repayment_snapshot
+from chain import transactions
+from chain.engine_chain import EngineChain
+from models import accounts
+from models.errors import (
+    InvariantBroken,
+    LegReverted,
+    LoanNotFound,
+    LoanNotRepayable,
+    NotStarted,
+    RefusalPayload,
+    RepaymentInProgress,
+)
+from models.ids import new_id
+from models.messages.common import OperationInput, Outcome, Pace, Refuse
+from models.messages.repay import (
+    AcceptRepayment,
+    ClaimTransfer,
+    Collected,
+    FindLoan,
+    LoanFound,
+    OpenedRepayment,
+    RepayDecision,
+    RepayRequest,
+    RepayTerms,
+    accepted,
+)
+from models.statuses import (
+    DecisionKind,
+    EventType,
+    InboundState,
+    LedgerKind,
+    LegName,
+    LoanStatus,
+    OperationState,
+    RepaymentMode,
+    RepaymentState,
+)
+from models.tables import book
+from models.tables.loans import Repayment
+from models.tables.operations import Operation
+from models.tables.session import Transaction
+from models.tables.transactions import InboundTransfer
+
+REPAYABLE = frozenset({LoanStatus.ACTIVE, LoanStatus.DEFAULTED})
+
+
+class RepaymentActivities:
+    """``pace`` and ``residue_cap`` become part of the terms of each repayment accepted here."""
+
+    def __init__(self, transaction: Transaction, chain: EngineChain, pace: Pace, residue_cap: int) -> None:
+        self._transaction = transaction
+        self._chain = chain
+        self._pace = pace
+        self._residue_cap = residue_cap
+
+    @activity.defn
+    async def open_repayment(self, asked: OperationInput) -> OpenedRepayment:
+        """The first step of every run: what the row says already, so that a later run goes on where the last one ended."""
+        async with self._transaction() as session:
+            operation = await lock_operation(session, asked.operation_id)
+            open_received(operation)
+            if operation.partner_id is None:
+                raise InvariantBroken(f"operation {operation.id} is no repayment")
+            return OpenedRepayment(
+                state=operation.state,
+                partner_id=operation.partner_id,
+                request=RepayRequest.model_validate(operation.request),
+                decision=_decision(operation),
+                outcome=outcome_of(operation),
+                begun=tuple(await legs_begun(session, operation)),
+            )
+
+    @activity.defn
+    async def find_loan(self, asked: FindLoan) -> LoanFound:
+        """Raises LoanNotFound, LoanNotRepayable, or RepaymentInProgress where a pull would find the loan taken."""
+        async with self._transaction() as session:
+            operation = await lock_operation(session, asked.operation_id)
+            loan = await newest_loan(session, operation.partner_id, asked.request.partner_loan_id)
+            if loan is None:
+                raise LoanNotFound(asked.request.partner_loan_id)
+            if loan.status not in REPAYABLE:
+                raise LoanNotRepayable(loan.status)
+            if await loan_is_taken(session, loan.id):
+                raise RepaymentInProgress
+            return LoanFound(
+                loan_id=loan.id,
+                position_id=loan.position_id,
+                user_wallet=loan.user_wallet,
+                settlement_address=loan.settlement_address,
+            )
+
+    @activity.defn
+    async def accept_repayment(self, asked: AcceptRepayment) -> RepayDecision:
+        """Decides for the repayment; a pull takes the loan's lock here, a proof when it claims its transfer.
+
+        Raises RepaymentInProgress where another repayment holds the loan, and then has changed nothing.
+        """
+        async with self._transaction() as session:
+            operation = await lock_operation(session, asked.operation_id)
+            if operation.decision is not None:
+                return stored_decision(operation)
+            terms = self._terms(asked)
+            if asked.request.mode is RepaymentMode.PULL:
+                await _take_loan(session, asked.loan.loan_id)
+            session.add(_repayment(operation, terms))
+            operation.loan_id = asked.loan.loan_id
+            accept(operation, terms.model_dump(mode="json"))
+            return accepted(terms)
+
+    @activity.defn
+    async def refuse_repayment(self, asked: Refuse) -> RepayDecision:
+        """Decides against the repayment; the stored decision wins where there is one."""
+        async with self._transaction() as session:
+            operation = await lock_operation(session, asked.operation_id)
+            if operation.decision is not None:
+                return stored_decision(operation)
+            refuse(operation, asked.refusal)
+            snapshot = refused_loan_snapshot(operation, asked.refusal)
+            write_event(session, operation, EventType.REPAYMENT_REJECTED, snapshot)
+            return RepayDecision(kind=DecisionKind.REFUSED, refusal=asked.refusal)
+
+    @activity.defn
+    async def record_collection(self, asked: OperationInput) -> Collected:
+        """The pull is final on chain: what came in is owed to the partner until it is repaid or refunded."""
+        async with self._transaction() as session:
+            rows = await lock_repayment(session, asked.operation_id)
+            leg = await final_leg(session, asked.operation_id, LegName.COLLECT)
+            if rows.repayment.collected == 0:
+                await book.post(session, asked.operation_id, leg.leg, leg.generation)
+                rows.repayment.collected = leg.amount
+                rows.repayment.state, rows.repayment.review_reason = RepaymentState.REPAYING, None
+            return _collected(rows.repayment)
+
+    @activity.defn
+    async def claim_transfer(self, asked: ClaimTransfer) -> Collected:
+        """Claims the transfer that the partner named and takes the loan's lock, in one transaction.
+
+        Raises Transfer…, LoanNotRepayable or RepaymentInProgress, and then the transfer stays claimable.
+        """
+        async with self._transaction() as session:
+            rows = await lock_repayment(session, asked.operation_id)
+            if rows.repayment.collected == 0:
+                transfer = await claimable_transfer(session, rows, asked.terms)
+                await _take_loan(session, rows.loan.id)
+                await _claim(session, rows, transfer)
+            return _collected(rows.repayment)
+
+    @activity.defn
+    async def close_uncollected(self, asked: Refuse) -> Outcome:
+        """Ends a repayment that collected nothing: in one transaction the pull can no longer be sent and the loan is free."""
+        async with self._transaction() as session:
+            rows = await lock_repayment(session, asked.operation_id)
+            if (outcome := stored_outcome(rows.operation)) is not None:
+                return outcome
+            pulled = rows.repayment.mode is RepaymentMode.PULL
+            if pulled:
+                await self._release_pull(session, asked)
+            state = RepaymentState.FAILED if pulled else RepaymentState.REJECTED
+            event = EventType.REPAYMENT_FAILED if pulled else EventType.REPAYMENT_REJECTED
+            return _close(session, rows, state, event, asked.refusal)
+
+    @activity.defn
+    async def apply_repayment(self, asked: OperationInput) -> Outcome:
+        """Ends a repayment that collected: what the vault took is applied to the loan and its limits, the rest was refunded."""
+        async with self._transaction() as session:
+            rows = await lock_repayment(session, asked.operation_id)
+            if (outcome := stored_outcome(rows.operation)) is not None:
+                return outcome
+            applied = await applied_on_chain(session, asked.operation_id)
+            _check_all_accounted(rows.repayment, applied)
+            if applied.taken == 0:
+                refusal = LegReverted(LegName.REPAY, applied.refused or "nothing is owed").payload()
+                rows.repayment.refunded = applied.refunded
+                return _close(session, rows, RepaymentState.REFUNDED, EventType.REPAYMENT_REFUNDED, refusal)
+            release_principal(rows, applied)
+            outcome = _close(session, rows, RepaymentState.APPLIED, EventType.REPAYMENT_APPLIED, None)
+            if rows.loan.status is LoanStatus.REPAID:
+                snapshot = repayment_snapshot(rows.repayment, rows.loan)
+                write_event(session, rows.operation, EventType.LOAN_REPAID, snapshot)
+            return outcome
+
+    async def _release_pull(self, session: AsyncSession, asked: Refuse) -> None:
+        if not await transactions.abandon(
+            session,
+            asked.operation_id,
+            LegName.COLLECT,
+            asked.refusal.detail,
+            chain_id=self._chain.chain_id,
+            wallet=self._chain.wallet,
+        ):
+            raise InvariantBroken(f"the collect leg of {asked.operation_id} may still have its effect")
+        await book.void(session, asked.operation_id, LegName.COLLECT)
+
+    def _terms(self, asked: AcceptRepayment) -> RepayTerms:
+        return RepayTerms(
+            repayment_id=new_id("rep"),
+            loan_id=asked.loan.loan_id,
+            position_id=asked.loan.position_id,
+            payoff=asked.request.payoff,
+            mode=asked.request.mode,
+            amount=asked.funding.amount,
+            payer=asked.funding.payer,
+            transfer_tx_hash=asked.request.transfer_tx_hash,
+            transfer_log_index=asked.request.transfer_log_index,
+            residue_cap=self._residue_cap,
+            pace=self._pace,
+        )
+
+
+def stored_decision(operation: Operation) -> RepayDecision:
+    if operation.decision is DecisionKind.ACCEPTED:
+        return accepted(RepayTerms.model_validate(operation.terms))
+    return RepayDecision(kind=DecisionKind.REFUSED, refusal=stored_refusal(operation))
+
+
+def _decision(operation: Operation) -> RepayDecision | None:
+    if operation.state is OperationState.NOT_STARTED:
+        return RepayDecision(kind=DecisionKind.REFUSED, refusal=NotStarted().payload())
+    return None if operation.decision is None else stored_decision(operation)
+
+
+def _repayment(operation: Operation, terms: RepayTerms) -> Repayment:
+    return Repayment(
+        id=terms.repayment_id,
+        operation_id=operation.id,
+        loan_id=terms.loan_id,
+        partner_id=operation.partner_id,
+        mode=terms.mode,
+        payoff=terms.payoff,
+        requested=terms.amount,
+        state=RepaymentState.COLLECTING,
+        holds_loan=terms.mode is RepaymentMode.PULL,
+        payer=terms.payer,
+    )
+
+
+async def _take_loan(session: AsyncSession, loan_id: str) -> None:
+    """Raises RepaymentInProgress or LoanNotRepayable. The loan's row lock makes the check and the taking one."""
+    loan, _ = await lock_loan(session, loan_id)
+    if loan.status not in REPAYABLE:
+        raise LoanNotRepayable(loan.status)
+    if await loan_is_taken(session, loan_id):
+        raise RepaymentInProgress
+
+
+async def _claim(session: AsyncSession, rows: RepaymentRows, transfer: InboundTransfer) -> None:
+    transfer.state, transfer.claimed_by = InboundState.CLAIMED, rows.operation.id
+    claim = book.Entry(
+        kind=LedgerKind.CLAIM,
+        debit=accounts.UNCLAIMED_INBOUND,
+        credit=accounts.liability(rows.partner.id),
+        amount=transfer.amount,
+        counterparty=transfer.sender,
+        operation_id=rows.operation.id,
+        inbound_id=transfer.id,
+    )
+    await book.record(session, claim)
+    rows.repayment.holds_loan = True
+    rows.repayment.payer = transfer.sender
+    rows.repayment.collected = transfer.amount
+    rows.repayment.state, rows.repayment.review_reason = RepaymentState.REPAYING, None
+
+
+def _collected(repayment: Repayment) -> Collected:
+    if repayment.payer is None:
+        raise InvariantBroken(f"repayment {repayment.id} was collected from nobody")
+    return Collected(amount=repayment.collected, payer=to_checksum_address(repayment.payer))
+
+
+def _check_all_accounted(repayment: Repayment, applied: AppliedOnChain) -> None:
+    if applied.taken + applied.refunded != repayment.collected:
+        raise InvariantBroken(
+            f"repayment {repayment.id} collected {repayment.collected}, but {applied.taken} were repaid and "
+            f"{applied.refunded} refunded"
+        )
+
+
+def _close(
+    session: AsyncSession,
+    rows: RepaymentRows,
+    state: RepaymentState,
+    event: EventType,
+    problem: RefusalPayload | None,
+) -> Outcome:
+    repayment = rows.repayment
+    repayment.state, repayment.holds_loan, repayment.review_reason = state, False, None
+    outcome = finish(rows.operation, Outcome(status=state, loan_id=rows.loan.id, problem=problem))
+    repayment.closed_at = rows.operation.done_at
+    write_event(session, rows.operation, event, repayment_snapshot(repayment, rows.loan, problem))
+    return outcome
