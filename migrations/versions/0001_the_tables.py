@@ -46,6 +46,7 @@ def upgrade() -> None:
         "chain_cursors",
         sa.Column("chain_id", sa.BigInteger(), nullable=False),
         sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("first_block", sa.BigInteger(), nullable=False),
         sa.Column("block_number", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("chain_id", "address", name=op.f("pk_chain_cursors")),
     )
@@ -269,8 +270,8 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column("generation", sa.BigInteger(), nullable=False),
-        sa.Column("chain_id", sa.BigInteger(), nullable=False),
-        sa.Column("signer", sa.Text(), nullable=False),
+        sa.Column("chain_id", sa.BigInteger(), nullable=True),
+        sa.Column("signer", sa.Text(), nullable=True),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("call", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("amount", sa.BigInteger(), server_default="0", nullable=False),
@@ -300,6 +301,10 @@ def upgrade() -> None:
         sa.Column("broadcast_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("mined_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("final_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "state = 'ABANDONED' OR (call IS NOT NULL AND chain_id IS NOT NULL AND signer IS NOT NULL)",
+            name=op.f("ck_chain_transactions_only_a_tombstone_has_no_call"),
+        ),
         sa.CheckConstraint(
             "(state IN ('ABANDONED', 'QUEUED', 'REFUSED')) = (nonce IS NULL)",
             name=op.f("ck_chain_transactions_nonce_from_prepared_on"),

@@ -46,6 +46,7 @@ class ChainTransaction(Base):
 
     ``call`` is the leg as asked for, ``target`` and ``calldata`` what the signer signs, ``expected_logs`` what a final
     receipt must show. ``charges_account`` must hold ``amount`` when the nonce is taken. ``logs`` are the receipt's.
+    A tombstone is an ABANDONED row of a generation that never was: it has no call and no signer.
     """
 
     __tablename__ = "chain_transactions"
@@ -63,6 +64,10 @@ class ChainTransaction(Base):
         ),
         CheckConstraint("state <> 'HELD' OR held_reason IS NOT NULL", name="held_says_why"),
         CheckConstraint("amount >= 0", name="amount_not_negative"),
+        CheckConstraint(
+            "state = 'ABANDONED' OR (call IS NOT NULL AND chain_id IS NOT NULL AND signer IS NOT NULL)",
+            name="only_a_tombstone_has_no_call",
+        ),
         Index(
             "uq_chain_transactions_one_live_or_ok",
             "operation_id",
@@ -93,8 +98,8 @@ class ChainTransaction(Base):
     exclusive_leg: Mapped[str] = mapped_column(Computed(_EXCLUSIVE_LEG, persisted=True))
     """``settle`` and ``unwind`` share one value, so that both can never be alive."""
     generation: Mapped[int]
-    chain_id: Mapped[int]
-    signer: Mapped[str]
+    chain_id: Mapped[int | None]
+    signer: Mapped[str | None]
     state: Mapped[TransactionState] = mapped_column(Words(TransactionState))
     call: Mapped[JsonObject | None] = mapped_column(JSONB)
     amount: Mapped[int] = mapped_column(server_default="0")
@@ -167,10 +172,11 @@ class InboundTransfer(Base):
 
 
 class ChainCursor(Base):
-    """The last block whose USDC transfers to the platform wallet are all rows of ``inbound_transfers``."""
+    """Every USDC transfer to the wallet from ``first_block`` to ``block_number`` is a row of ``inbound_transfers``, or a leg's."""
 
     __tablename__ = "chain_cursors"
 
     chain_id: Mapped[int] = mapped_column(primary_key=True)
     address: Mapped[str] = mapped_column(primary_key=True)
+    first_block: Mapped[int]
     block_number: Mapped[int]
