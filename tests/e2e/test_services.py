@@ -1,13 +1,9 @@
-"""The four parts start, answer, stop without a trace, keep what they should, and never outlive who started them."""
+"""The four parts start, answer, stop without a trace and keep what they should."""
 
 import asyncio
 import os
-import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -35,9 +31,8 @@ from sandbox.services import (
     ValkeyOptions,
 )
 from sandbox.services.ports import leased_port
-from sandbox.services.process import Process, ensured, locked_folder
+from sandbox.services.process import ensured, locked_folder
 
-ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = timedelta(seconds=30)
 STEP = SearchAttributeKey.for_keyword("Step")
 
@@ -66,6 +61,12 @@ async def say(port: int, command: str) -> str:
 
 def gone(pids: list[int]) -> bool:
     return bool(pids) and not any(psutil.pid_exists(pid) for pid in pids)
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(PATIENCE.total_seconds()):
+        while not await condition():  # noqa: ASYNC110  # another process does not set our events
+            await asyncio.sleep(0.01)
 
 
 async def until_free(folder: Path) -> None:
@@ -109,20 +110,21 @@ async def test_postgres_keeps_its_data_and_leaves_nothing_running(tmp_path: Path
 
 async def test_postgres_returns_from_a_kill_on_the_same_port(tmp_path: Path) -> None:
     """After kill -9 of the postmaster the same object starts again, recovers, and leaves no shared memory."""
-    before = shared_memory()
+    pid_file = tmp_path / "data" / "postmaster.pid"
     async with Postgres.start(tmp_path, PostgresOptions(durable=False)) as postgres:
         await execute(postgres.url, "CREATE TABLE note AS SELECT 1 AS number")
         pids = postgres.process.pids
         await postgres.process.kill()
         assert gone(pids)
-        assert (tmp_path / "data" / "postmaster.pid").exists()
         await postgres.process.start()
         assert await execute(postgres.url, "SELECT number FROM note") == [(1,)]
         await postgres.process.kill()
-    assert shared_memory() <= before
+        segment = pid_file.read_text().splitlines()[6].split()[1]
+    assert segment not in shared_memory()
 
 
 def shared_memory() -> set[str]:
+    """The ids of the System V segments on this machine."""
     listing = Path("/proc/sysvipc/shm")
     return {line.split()[1] for line in listing.read_text().splitlines()} if listing.exists() else set()
 
@@ -216,7 +218,7 @@ async def test_a_failed_start_names_the_part_the_command_and_its_last_words(tmp_
     """The message is enough to understand a failure on somebody else's machine."""
     options = PostgresOptions(durable=False, settings={"shared_buffers": "nonsense"})
     with pytest.raises(
-        ServiceStartError, match=r"(?s)PostgreSQL did not start.*command: .*nonsense.*FATAL|invalid value"
+        ServiceStartError, match=r"(?s)PostgreSQL did not start.*command: .*nonsense.*(FATAL|invalid value)"
     ):
         async with Postgres.start(tmp_path, options):
             pass
@@ -258,66 +260,3 @@ async def test_two_stacks_never_share_a_folder(tmp_path: Path) -> None:
         async with Stack.start(tmp_path / "two", StackOptions.throwaway()) as second:
             assert await rpc(second.rpc_url, "eth_chainId") == hex(31337)
             assert await execute(second.database_url, "SELECT 1") == [(1,)]
-
-
-STARTER = """
-import asyncio, sys, threading
-from pathlib import Path
-from sandbox.services import Stack, StackOptions
-
-async def main():
-    async with Stack.start(Path(sys.argv[1]), StackOptions.throwaway()) as stack:
-        parts = (stack.postgres, stack.temporal, stack.valkey, stack.anvil)
-        print(*(pid for part in parts for pid in part.process.pids), flush=True)
-        await asyncio.sleep(3600)
-
-thread = threading.Thread(target=asyncio.run, args=(main(),))
-thread.start()
-thread.join()
-"""
-
-
-@dataclass(frozen=True)
-class Starter:
-    process: subprocess.Popen[bytes]
-    services: list[int]
-
-
-@pytest.fixture
-def starter(tmp_path: Path) -> Iterator[Starter]:
-    """Another Python process that has started the four parts, from a thread that is not its first."""
-    command = [sys.executable, "-c", STARTER, str(tmp_path)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:  # noqa: S603  # our own program
-        assert process.stdout is not None
-        yield Starter(process, [int(pid) for pid in process.stdout.readline().split()])
-        process.kill()
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-async def test_nothing_outlives_a_killed_starter(starter: Starter, tmp_path: Path, number: signal.Signals) -> None:
-    """However the starter ends, its services end too, and the next start on the folder needs no care."""
-    assert len(starter.services) > len(("postgres", "temporal", "valkey", "anvil"))
-    starter.process.send_signal(number)
-    starter.process.wait()
-    async with Stack.start(tmp_path, StackOptions.throwaway()) as stack:
-        assert gone(starter.services)
-        assert await execute(stack.database_url, "SELECT 1") == [(1,)]
-
-
-async def test_a_service_does_not_outlive_its_keeper(tmp_path: Path) -> None:
-    """Should the keeper itself be killed, the kernel ends the service."""
-    async with Valkey.start(tmp_path) as valkey:
-        pids = valkey.process.pids
-        kill_keeper(valkey.process)
-        await until(lambda: asyncio.sleep(0, gone(pids)))
-
-
-def kill_keeper(process: Process) -> None:
-    assert process._keeper is not None
-    process._keeper.kill()
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(PATIENCE.total_seconds()):
-        while not await condition():  # noqa: ASYNC110  # another process does not set our events
-            await asyncio.sleep(0.01)
