@@ -41,7 +41,7 @@ async def _named(session: AsyncSession, chain_id: int, tx_hash: str, log_index: 
         select(InboundTransfer)
         .where(InboundTransfer.chain_id == chain_id, InboundTransfer.tx_hash == tx_hash)
         .order_by(InboundTransfer.log_index)
-        .with_for_update()
+        .with_for_update(key_share=True)
     )
     if log_index is not None:
         query = query.where(InboundTransfer.log_index == log_index)

@@ -7,6 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from activities.operation_rows import NO_KEY_UPDATE
 from models.errors import DailyLimitExceeded, InvariantBroken, TotalLimitExceeded
 from models.statuses import ReservationState
 from models.tables.loans import Reservation
@@ -20,7 +21,7 @@ class LockedLimits:
 
 
 async def lock_partner(session: AsyncSession, partner_id: str) -> Partner:
-    partner = await session.get(Partner, partner_id, with_for_update=True)
+    partner = await session.get(Partner, partner_id, with_for_update=NO_KEY_UPDATE)
     if partner is None:
         raise InvariantBroken(f"partner {partner_id} has no row")
     return partner
@@ -96,7 +97,11 @@ async def reservation_of(session: AsyncSession, operation_id: str) -> Reservatio
 
 
 async def _day(session: AsyncSession, partner_id: str, day: date) -> PartnerDay:
-    query = select(PartnerDay).where(PartnerDay.partner_id == partner_id, PartnerDay.day == day).with_for_update()
+    query = (
+        select(PartnerDay)
+        .where(PartnerDay.partner_id == partner_id, PartnerDay.day == day)
+        .with_for_update(key_share=True)
+    )
     return (await session.scalars(query)).one()
 
 

@@ -37,7 +37,6 @@ class LimitActivities:
         self._transaction = transaction
         self._chain_id = chain.chain_id
         self._vault_address = chain.vault_address
-        self._wallet = chain.wallet
         self._pace = pace
         self._residue_cap = residue_cap
 
@@ -72,14 +71,7 @@ class LimitActivities:
             if (outcome := stored_outcome(rows.operation)) is not None:
                 return outcome
             await limit_book.release_reserved(session, rows.partner, rows.reservation)
-            if not await transactions.abandon(
-                session,
-                asked.operation_id,
-                LegName.BORROW,
-                asked.refusal.detail,
-                chain_id=self._chain_id,
-                wallet=self._wallet,
-            ):
+            if not await transactions.abandon(session, asked.operation_id, LegName.BORROW, asked.refusal.detail):
                 raise InvariantBroken(f"the borrow leg of {asked.operation_id} may still have its effect")
             for leg in (LegName.BORROW, LegName.SETTLE):
                 await book.void(session, asked.operation_id, leg)

@@ -5,6 +5,7 @@ Locks are taken in one order everywhere: operation, partner, position, loan, sig
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,9 +18,12 @@ from models.tables.base import JsonObject
 from models.tables.operations import Event, Operation
 from models.tables.transactions import ChainTransaction
 
+NO_KEY_UPDATE: Final = {"key_share": True}
+"""Every lock on a row that other rows point to: it keeps writers out, and lets their foreign keys through."""
+
 
 async def lock_operation(session: AsyncSession, operation_id: str) -> Operation:
-    operation = await session.get(Operation, operation_id, with_for_update=True)
+    operation = await session.get(Operation, operation_id, with_for_update=NO_KEY_UPDATE)
     if operation is None:
         raise InvariantBroken(f"operation {operation_id} has no row")
     return operation

@@ -51,10 +51,10 @@ async def lock_loan(session: AsyncSession, loan_id: str) -> tuple[Loan, Solvency
             & (SolvencyPosition.position_id == Loan.position_id),
         )
         .where(Loan.id == loan_id)
-        .with_for_update(of=SolvencyPosition)
+        .with_for_update(of=SolvencyPosition, key_share=True)
     )
     position = (await session.scalars(positions)).one()
-    loan = (await session.scalars(select(Loan).where(Loan.id == loan_id).with_for_update())).one()
+    loan = (await session.scalars(select(Loan).where(Loan.id == loan_id).with_for_update(key_share=True))).one()
     return loan, position
 
 

@@ -22,7 +22,6 @@ from activities.operation_rows import (
 from activities.repayment_rows import RepaymentRows, loan_is_taken, lock_loan, lock_repayment, newest_loan
 from activities.snapshots import refused_loan_snapshot, repayment_snapshot
 from chain import transactions
-from chain.engine_chain import EngineChain
 from models import accounts
 from models.errors import (
     InvariantBroken,
@@ -70,9 +69,8 @@ REPAYABLE = frozenset({LoanStatus.ACTIVE, LoanStatus.DEFAULTED})
 class RepaymentActivities:
     """``pace`` and ``residue_cap`` become part of the terms of each repayment accepted here."""
 
-    def __init__(self, transaction: Transaction, chain: EngineChain, pace: Pace, residue_cap: int) -> None:
+    def __init__(self, transaction: Transaction, pace: Pace, residue_cap: int) -> None:
         self._transaction = transaction
-        self._chain = chain
         self._pace = pace
         self._residue_cap = residue_cap
 
@@ -177,7 +175,7 @@ class RepaymentActivities:
                 return outcome
             pulled = rows.repayment.mode is RepaymentMode.PULL
             if pulled:
-                await self._release_pull(session, asked)
+                await _release_pull(session, asked)
             state = RepaymentState.FAILED if pulled else RepaymentState.REJECTED
             event = EventType.REPAYMENT_FAILED if pulled else EventType.REPAYMENT_REJECTED
             return _close(session, rows, state, event, asked.refusal)
@@ -201,18 +199,6 @@ class RepaymentActivities:
                 snapshot = repayment_snapshot(rows.repayment, rows.loan)
                 write_event(session, rows.operation, EventType.LOAN_REPAID, snapshot)
             return outcome
-
-    async def _release_pull(self, session: AsyncSession, asked: Refuse) -> None:
-        if not await transactions.abandon(
-            session,
-            asked.operation_id,
-            LegName.COLLECT,
-            asked.refusal.detail,
-            chain_id=self._chain.chain_id,
-            wallet=self._chain.wallet,
-        ):
-            raise InvariantBroken(f"the collect leg of {asked.operation_id} may still have its effect")
-        await book.void(session, asked.operation_id, LegName.COLLECT)
 
     def _terms(self, asked: AcceptRepayment) -> RepayTerms:
         return RepayTerms(
@@ -288,6 +274,12 @@ def _collected(repayment: Repayment) -> Collected:
     if repayment.payer is None:
         raise InvariantBroken(f"repayment {repayment.id} was collected from nobody")
     return Collected(amount=repayment.collected, payer=to_checksum_address(repayment.payer))
+
+
+async def _release_pull(session: AsyncSession, asked: Refuse) -> None:
+    if not await transactions.abandon(session, asked.operation_id, LegName.COLLECT, asked.refusal.detail):
+        raise InvariantBroken(f"the collect leg of {asked.operation_id} may still have its effect")
+    await book.void(session, asked.operation_id, LegName.COLLECT)
 
 
 def _check_all_accounted(repayment: Repayment, applied: AppliedOnChain) -> None:

@@ -42,7 +42,7 @@ class ReviewActivities:
             return Done()
 
     async def _mark(self, session: AsyncSession, operation: Operation, reason: str) -> tuple[EventType, JsonObject]:
-        loan_query = select(Loan).where(Loan.id == operation.loan_id).with_for_update()
+        loan_query = select(Loan).where(Loan.id == operation.loan_id).with_for_update(key_share=True)
         loan = (await session.scalars(loan_query)).one()
         if operation.kind is OperationKind.BORROW:
             loan.status, loan.review_reason = LoanStatus.UNDER_REVIEW, reason

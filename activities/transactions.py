@@ -5,7 +5,6 @@ from collections.abc import Awaitable
 from datetime import timedelta
 from typing import TypeVar
 
-from chain.waiter import LegWaiter
 from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 
@@ -16,6 +15,7 @@ from chain.engine_chain import EngineChain
 from chain.errors import Reverted
 from chain.legs import PlannedLeg, plan_leg
 from chain.types import CallRequest
+from chain.waiter import LegWaiter
 from models import accounts
 from models.errors import InvariantBroken
 from models.messages.borrow import BorrowTerms
@@ -60,7 +60,7 @@ class TransactionActivities:
             if operation.state is OperationState.DONE:
                 raise InvariantBroken(f"{operation.id} is done; a submission that woke up late sends nothing")
             if asked.instead_of is not None:
-                await self._abandon(session, asked.operation_id, asked.instead_of)
+                await _abandon(session, asked.operation_id, asked.instead_of)
             charge = await _charge(session, operation, asked, call.amount)
             planned = self._plan(asked, call, charge.account)
             if refusal is not None:
@@ -82,13 +82,6 @@ class TransactionActivities:
                 held_is_known=asked.held_is_known,
             )
         )
-
-    async def _abandon(self, session: AsyncSession, operation_id: str, leg: str) -> None:
-        reason, chain = "another leg takes its place", self._chain
-        if not await transactions.abandon(
-            session, operation_id, leg, reason, chain_id=chain.chain_id, wallet=chain.wallet
-        ):
-            raise InvariantBroken(f"leg {leg} of {operation_id} may still have its effect")
 
     async def _lowered(self, call: LegCall) -> LegCall:
         """A repayment of no more than is owed at the latest block; every other call as it is."""
@@ -122,6 +115,11 @@ class TransactionActivities:
             charges_account=charges_account,
             chain_id=chain.chain_id,
         )
+
+
+async def _abandon(session: AsyncSession, operation_id: str, leg: str) -> None:
+    if not await transactions.abandon(session, operation_id, leg, "another leg takes its place"):
+        raise InvariantBroken(f"leg {leg} of {operation_id} may still have its effect")
 
 
 async def _charge(session: AsyncSession, operation: Operation, asked: SubmitTransaction, amount: int) -> Charge:

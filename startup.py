@@ -1,0 +1,96 @@
+"""Start-up checks: a process that cannot do its work does not start, and says which setting is at fault."""
+
+from pathlib import Path
+
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import RPCError
+
+from chain.client import ChainClient
+from chain.deployment import check_deployment
+from chain.engine_chain import EngineChain
+from chain.errors import ChainError, ChainMisconfigured
+from settings import ENV_PREFIX, Settings
+
+ALEMBIC_INI = Path(__file__).parent / "alembic.ini"
+
+
+class SettingAtFault(Exception):
+    """``setting`` is the environment variable that is wrong, or that names what is away."""
+
+    def __init__(self, setting: str, problem: str) -> None:
+        super().__init__(f"{ENV_PREFIX}{setting}: {problem}")
+        self.setting = f"{ENV_PREFIX}{setting}"
+        self.problem = problem
+
+
+def settings_at_fault(error: ValidationError) -> SettingAtFault:
+    """The first setting that is missing or malformed, without its value: it may be a secret."""
+    first = error.errors(include_input=False)[0]
+    return SettingAtFault(str(first["loc"][0]).upper(), first["msg"])
+
+
+async def check_database(database: AsyncEngine) -> None:
+    """Raises SettingAtFault where the database is away or at another revision than this code."""
+    expected = ScriptDirectory.from_config(Config(ALEMBIC_INI)).get_current_head()
+    try:
+        async with database.connect() as connection:
+            found = await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
+    except (DBAPIError, OSError) as error:
+        raise SettingAtFault("DATABASE_URL", f"the database cannot be reached ({type(error).__name__})") from error
+    if found != expected:
+        raise SettingAtFault(
+            "DATABASE_URL",
+            f"the database is at revision {found}, this code needs {expected}; run 'alembic upgrade head'",
+        )
+
+
+async def connect_temporal(settings: Settings) -> Client:
+    """Raises SettingAtFault where Temporal or its namespace cannot be reached."""
+    try:
+        client = await Client.connect(
+            settings.temporal_address,
+            namespace=settings.temporal_namespace,
+            data_converter=pydantic_data_converter,
+        )
+        await client.service_client.check_health()
+    except (RPCError, RuntimeError) as error:
+        raise SettingAtFault(
+            "TEMPORAL_ADDRESS", f"Temporal at {settings.temporal_address} cannot be reached ({error})"
+        ) from error
+    return client
+
+
+async def describe_chain(settings: Settings, client: ChainClient) -> EngineChain:
+    """Raises SettingAtFault for a node that is away, a wrong chain, or an address without the contract that it should hold."""
+    try:
+        deployment = await check_deployment(
+            client,
+            chain_id=settings.chain_id,
+            usdc=settings.usdc_address,
+            oaid=settings.oaid_address,
+            vault=settings.vault_address,
+            pool=settings.pool_address,
+        )
+    except ChainMisconfigured as wrong:
+        raise SettingAtFault(wrong.setting, str(wrong)) from wrong
+    except ChainError as error:
+        raise SettingAtFault("RPC_URL", f"the node cannot be asked ({error})") from error
+    return EngineChain(
+        client=client,
+        chain_id=settings.chain_id,
+        usdc_address=settings.usdc_address,
+        oaid_address=settings.oaid_address,
+        vault_address=settings.vault_address,
+        pool_address=settings.pool_address,
+        wallet=settings.platform_wallet,
+        probe_address=settings.probe_address,
+        debt_ceiling=settings.debt_ceiling,
+        has_operator_path=deployment.has_operator_path,
+    )

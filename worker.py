@@ -1,0 +1,166 @@
+"""The worker process: builds every client and activity once, serves the roles it is told to, and stops gracefully.
+
+``python worker.py`` serves all roles; ``python worker.py --role lane`` one. A start-up check that fails ends the process
+with exit status 2 and a message that names the setting at fault.
+"""
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from activities.credit_lines import CreditLineActivities
+from activities.fees import FeeActivities
+from activities.funding import FundingActivities
+from activities.limits import LimitActivities
+from activities.loans import LoanActivities
+from activities.partners import PartnerActivities
+from activities.positions import PositionActivities
+from activities.refusals import RefusalInterceptor
+from activities.repayments import RepaymentActivities
+from activities.reviews import ReviewActivities
+from activities.settlement import SettlementActivities
+from activities.transactions import TransactionActivities
+from chain.client import ChainClient
+from chain.engine_chain import EngineChain
+from chain.waiter import LegWaiter
+from models.tables.session import open_database, transactions
+from settings import Settings, SignerSettings
+from startup import SettingAtFault, check_database, connect_temporal, describe_chain
+from telemetry import configure_logging
+from workflows.borrow import BorrowWorkflow
+from workflows.options import LOANS_QUEUE, WAITING_QUEUE
+from workflows.repay import RepayWorkflow
+
+WAITING_SLOTS = 5_000
+STEP_SLOTS = 100
+GRACE = timedelta(seconds=20)
+
+
+class Role(StrEnum):
+    ALL = "all"
+    LOANS = "loans"
+    LANE = "lane"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the roles are built from."""
+
+    settings: Settings
+    database: AsyncEngine
+    chain: EngineChain
+
+
+def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Worker, Worker]:
+    """The ``loans`` role: workflows with their steps, and apart from them what waits for the chain."""
+    transaction, chain, settings = transactions(parts.database), parts.chain, parts.settings
+    legs = TransactionActivities(transaction, chain, waiter)
+    funding = FundingActivities(transaction, chain)
+    loans = LoanActivities(transaction)
+    limits = LimitActivities(transaction, chain, settings.pace, settings.residue_cap)
+    partners = PartnerActivities(transaction, chain.chain_id, chain.oaid_address)
+    repayments = RepaymentActivities(transaction, settings.pace, settings.residue_cap)
+    reviews = ReviewActivities(transaction)
+    steps: list[Callable[..., Any]] = [
+        CreditLineActivities(chain).check_credit_line,
+        FeeActivities().calculate_fee,
+        PositionActivities(chain).read_debt,
+        SettlementActivities(chain).probe_settlement,
+        funding.check_funding,
+        legs.submit_transaction,
+        limits.release_limit,
+        limits.reserve_limit,
+        loans.activate_loan,
+        loans.move_to_suspense,
+        loans.open_operation,
+        loans.record_borrow,
+        loans.refuse_borrow,
+        loans.reverse_loan,
+        partners.authorize_partner,
+        partners.authorize_repayment,
+        repayments.accept_repayment,
+        repayments.apply_repayment,
+        repayments.claim_transfer,
+        repayments.close_uncollected,
+        repayments.find_loan,
+        repayments.open_repayment,
+        repayments.record_collection,
+        repayments.refuse_repayment,
+        reviews.mark_under_review,
+        reviews.request_cancel,
+    ]
+    stories = Worker(
+        temporal,
+        task_queue=LOANS_QUEUE,
+        workflows=[BorrowWorkflow, RepayWorkflow],
+        activities=steps,
+        interceptors=[RefusalInterceptor()],
+        max_concurrent_activities=STEP_SLOTS,
+        max_concurrent_local_activities=STEP_SLOTS,
+        graceful_shutdown_timeout=GRACE,
+    )
+    waits = Worker(
+        temporal,
+        task_queue=WAITING_QUEUE,
+        activities=[legs.confirm_transaction, funding.await_transfer],
+        interceptors=[RefusalInterceptor()],
+        max_concurrent_activities=WAITING_SLOTS,
+    )
+    return stories, waits
+
+
+async def serve(role: Role, stop: asyncio.Event) -> None:
+    """Serves the role until ``stop`` is set. Raises SettingAtFault where the engine cannot run as it is configured."""
+    settings = Settings()
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(ChainClient(settings.rpc_url.get_secret_value()))
+        database = open_database(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
+        stack.push_async_callback(database.dispose)
+        await check_database(database)
+        parts = Parts(settings, database, await describe_chain(settings, client))
+        if role in (Role.ALL, Role.LANE):
+            await stack.enter_async_context(running_lane(parts, SignerSettings()))
+        if role in (Role.ALL, Role.LOANS):
+            temporal = await connect_temporal(settings)
+            waiter = await stack.enter_async_context(LegWaiter(database))
+            for worker in loans_workers(temporal, parts, waiter):
+                await stack.enter_async_context(worker)
+        structlog.get_logger().info("worker ready", role=role)
+        await stop.wait()
+        structlog.get_logger().info("worker stops", role=role)
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="worker.py", description="Serves the loan engine's task queues.")
+    parser.add_argument("--role", type=Role, choices=list(Role), default=Role.ALL)
+    role = parser.parse_args(arguments).role
+    configure_logging(f"worker-{role}")
+    return asyncio.run(_serve_until_signalled(role))
+
+
+async def _serve_until_signalled(role: Role) -> int:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        await serve(role, stop)
+    except SettingAtFault as fault:
+        structlog.get_logger().error("cannot start", setting=fault.setting, problem=fault.problem)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
