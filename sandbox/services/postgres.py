@@ -70,9 +70,11 @@ class Postgres:
             await _ensure_data(folder, options, lock)
             with leased_port(options.port) as port:
                 program = _server(folder, port, options)
-                async with running(program, lock, lambda: _answers(port), options.start_limit) as process:
-                    yield cls(port, process)
-                _remove_shared_memory(folder / "data")
+                try:
+                    async with running(program, lock, lambda: _answers(port), options.start_limit) as process:
+                        yield cls(port, process)
+                finally:
+                    _remove_shared_memory(folder / "data")
 
     @property
     def url(self) -> str:
