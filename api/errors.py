@@ -4,6 +4,7 @@
 
     EngineError
     ├── Refused (models/errors.py)    a business rule says no
+    ├── NotThere (404)                the same about the thing asked for
     ├── OperationRefused              the same, stored with an operation and told again word for word
     └── ApiProblem
         ├── Unauthenticated (401)     the key: missing, mistyped, of another deployment, unknown, revoked, expired
@@ -17,7 +18,10 @@ Each leaf has a ``code``, the last part of its problem ``type``, and a ``title``
 from dataclasses import dataclass
 from typing import ClassVar
 
-from models.errors import EngineError, RefusalPayload
+from models.errors import EngineError, RefusalPayload, Refused
+
+MAX_BODY = 64 * 1024
+"""Bytes of a request's body; the largest honest request is well under a tenth of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,14 @@ class FieldFault:
     pointer: str | None = None
     parameter: str | None = None
     header: str | None = None
+
+
+class NotThere(EngineError):
+    """A refusal about the very thing that was asked for, and so a 404, while in a larger request it is a broken rule."""
+
+    def __init__(self, refusal: Refused) -> None:
+        super().__init__(refusal.detail)
+        self.payload = refusal.payload().model_copy(update={"status": 404})
 
 
 class ApiProblem(EngineError):
@@ -151,8 +163,8 @@ class PayloadTooLarge(BadRequest):
     title = "The body is too large"
     status = 413
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"A request's body may have at most {limit} bytes.")
+    def __init__(self) -> None:
+        super().__init__(f"A request's body may have at most {MAX_BODY} bytes.")
 
 
 class UnsupportedMediaType(BadRequest):

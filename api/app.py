@@ -1,0 +1,100 @@
+"""The API process: one builder that wires everything, and ``main()``. ``python -m api.app --host 0.0.0.0 --port 8000``."""
+
+import argparse
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from api.docs import document
+from api.edge import Edge
+from api.problems import ProblemHandlers
+from api.resources import Resources, open_resources
+from api.routes import chain, grants, health, loans, operations
+from settings import Settings
+
+GRACE_SECONDS = 10
+"""What a stopping server gives to requests in flight; long polls are let go at once."""
+
+_DESCRIPTION = (
+    "Borrow and repay USDC on behalf of users whose collateral backs an OAID credit line. Amounts are strings of base units "
+    '(`"5000000000"` is 5,000 USDC), times RFC 3339 in UTC. Errors are RFC 9457 problems.'
+)
+_TAGS = [
+    {"name": "loans", "description": "Borrow, repay, and what is owed"},
+    {"name": "operations", "description": "Where a request that moves money stands"},
+    {"name": "grants", "description": "Users' consent that this partner may borrow on their lines"},
+    {"name": "chain", "description": "Public reads of the chain"},
+    {"name": "health", "description": "For load balancers"},
+]
+
+OpenResources = Callable[[Settings, AsyncExitStack], Awaitable[Resources]]
+
+
+def create_app(settings: Settings, *, resources: OpenResources = open_resources) -> FastAPI:
+    """The application. ``resources`` is the seam for tests; it is called when the application starts."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            app.state.resources = await resources(settings, stack)
+            yield
+
+    app = _Documented(
+        title="Loan engine",
+        version="1",
+        summary="USDC is never lost and never moved twice.",
+        description=_DESCRIPTION,
+        openapi_tags=_TAGS,
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    app.state.problem_base = settings.problem_base
+    app.add_middleware(Edge, problem_base=settings.problem_base)
+    ProblemHandlers(settings.problem_base).install(app)
+    for routes in (loans, operations, grants, chain, health):
+        app.include_router(routes.router)
+    return app
+
+
+class _Documented(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        return document(self, self.state.problem_base)
+
+
+class _Server(uvicorn.Server):
+    """Lets long polls go as soon as it is told to stop, rather than make the stop wait for them."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        resources: Resources | None = getattr(self._app.state, "resources", None)
+        if resources is not None:
+            resources.watch.close()
+        super().handle_exit(sig, frame)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m api.app", description="The REST API of the loan engine.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    asked = parser.parse_args(arguments)
+    app = create_app(Settings())
+    config = uvicorn.Config(
+        app,
+        host=asked.host,
+        port=asked.port,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    _Server(config, app).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Who asks: an API key becomes a caller, in one query, or a 401 or 403."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy import select
+
+from api.errors import ApiKeyMalformed, ApiKeyMissing, ApiKeyRevoked, ApiKeyUnknown, ApiKeyWrongMode
+from api.keys import PartnerKey, parse_key
+from api.resources import Resources
+from models.errors import PartnerNotActive, ScopeMissing
+from models.statuses import PartnerStatus, Scope
+from models.tables.partners import ApiKey, Partner
+
+BEARER = HTTPBearer(
+    auto_error=False,
+    scheme_name="partnerKey",
+    description="A partner's API key: `pk_{partner}_{live|sandbox}_{secret}`",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    partner_id: str
+    api_key_id: str
+
+
+def caller_with(scope: Scope) -> Callable[..., Awaitable[Caller]]:
+    """A dependency: the caller, whose key has the scope. It holds no connection when it returns."""
+
+    async def authenticate(
+        request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)]
+    ) -> Caller:
+        resources: Resources = request.app.state.resources
+        key = _read_key(credentials, resources)
+        return await _look_up(resources, key, scope)
+
+    return authenticate
+
+
+Borrower = Annotated[Caller, Depends(caller_with(Scope.BORROW))]
+Repayer = Annotated[Caller, Depends(caller_with(Scope.REPAY))]
+Reader = Annotated[Caller, Depends(caller_with(Scope.READ))]
+
+
+def _read_key(credentials: HTTPAuthorizationCredentials | None, resources: Resources) -> PartnerKey:
+    if credentials is None or not credentials.credentials:
+        raise ApiKeyMissing
+    key = parse_key(credentials.credentials)
+    if key is None:
+        raise ApiKeyMalformed
+    if key.mode != resources.settings.key_mode:
+        raise ApiKeyWrongMode(key.mode, resources.settings.key_mode)
+    return key
+
+
+async def _look_up(resources: Resources, key: PartnerKey, scope: Scope) -> Caller:
+    asked = (
+        select(ApiKey.id, ApiKey.scopes, ApiKey.expires_at, ApiKey.revoked_at, Partner.id, Partner.status)
+        .join(Partner, Partner.id == ApiKey.partner_id)
+        .where(ApiKey.secret_hash == key.hash(resources.settings.key_pepper))
+    )
+    async with resources.statements() as session:
+        found = (await session.execute(asked)).one_or_none()
+    if found is None:
+        raise ApiKeyUnknown
+    key_id, scopes, expires_at, revoked_at, partner_id, status = found
+    if revoked_at is not None or (expires_at is not None and expires_at <= datetime.now(UTC)):
+        raise ApiKeyRevoked
+    if status is not PartnerStatus.ACTIVE:
+        raise PartnerNotActive(status)
+    if scope not in scopes:
+        raise ScopeMissing(scope)
+    return Caller(partner_id=partner_id, api_key_id=key_id)

@@ -1,0 +1,58 @@
+"""What routes ask for by type."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import Depends, Header, Path, Request
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.fields import ChainIdIn
+from api.idempotency import Json, received_body
+from api.resources import Resources
+from api.trace import Trace
+from models.ids import PUBLIC_ID_PATTERN
+
+
+def _resources(request: Request) -> Resources:
+    resources: Resources = request.app.state.resources
+    return resources
+
+
+def _trace(request: Request) -> Trace:
+    trace: Trace = request.state.trace
+    return trace
+
+
+async def _session(request: Request) -> AsyncIterator[AsyncSession]:
+    async with _resources(request).transaction() as session:
+        yield session
+
+
+ResourcesDep = Annotated[Resources, Depends(_resources)]
+TraceDep = Annotated[Trace, Depends(_trace)]
+SessionDep = Annotated[AsyncSession, Depends(_session, scope="function")]
+"""The request's one transaction, committed before the answer leaves. Never for a route that also asks Temporal or the chain."""
+
+IdempotencyKey = Annotated[
+    str,
+    Header(
+        alias="Idempotency-Key",
+        pattern=PUBLIC_ID_PATTERN,
+        description="Names this request for ever: the same key and body give the same answer and move money once.",
+        examples=["repay-2026-000042"],
+    ),
+]
+OptionalIdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=PUBLIC_ID_PATTERN,
+        description="Names this request for ever. Left out, the partner_loan_id names it.",
+    ),
+]
+ReceivedBody = Annotated[Json, Depends(received_body)]
+PartnerLoanId = Annotated[
+    str,
+    Path(pattern=PUBLIC_ID_PATTERN, description="the partner's own name of the loan", examples=["loan-2026-000042"]),
+]
+OnChainId = Annotated[ChainIdIn, Path()]

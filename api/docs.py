@@ -1,0 +1,211 @@
+"""What the OpenAPI document says beyond the routes' own types: every problem, each with an example of its real sentence.
+
+The examples are made from the problems' own classes, so the document cannot promise a sentence that is never sent.
+"""
+
+import inspect
+from collections import defaultdict
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api.errors import (
+    ApiKeyMalformed,
+    ApiKeyMissing,
+    ApiKeyRevoked,
+    ApiKeyUnknown,
+    ApiKeyWrongMode,
+    ApiProblem,
+    ChainUnavailable,
+    DatabaseUnavailable,
+    FieldFault,
+    InternalError,
+    InvalidRequest,
+    MalformedJson,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+    WorkflowsUnavailable,
+    every_api_problem,
+)
+from api.problems import PROBLEM_JSON, Problem, ProblemField
+from models import errors
+from models.errors import Refused, every_refusal
+
+Kind = type[Refused] | type[ApiProblem]
+Responses = dict[int | str, dict[str, Any]]
+
+TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
+_CODES = "x-codes"
+_REF = "#/components/schemas/{model}"
+
+KEYED: tuple[Kind, ...] = (
+    ApiKeyMissing,
+    ApiKeyMalformed,
+    ApiKeyWrongMode,
+    ApiKeyUnknown,
+    ApiKeyRevoked,
+    errors.PartnerNotActive,
+    errors.ScopeMissing,
+)
+ALWAYS: tuple[Kind, ...] = (InternalError, DatabaseUnavailable)
+BODY: tuple[Kind, ...] = (MalformedJson, UnsupportedMediaType, PayloadTooLarge, InvalidRequest)
+ON_CHAIN: tuple[Kind, ...] = (ChainUnavailable,)
+LINE: tuple[Kind, ...] = (errors.CreditLineNotFound, errors.CreditLineInactive, errors.WalletNotOwner)
+MONEY: tuple[Kind, ...] = (WorkflowsUnavailable, errors.IdempotencyKeyReused, errors.KeyNotValid)
+BORROW: tuple[Kind, ...] = (
+    *LINE,
+    errors.GrantRequired,
+    errors.InsufficientCredit,
+    errors.LtvExceeded,
+    errors.InsufficientLiquidity,
+    errors.DebtCeilingExceeded,
+    errors.PlanAlreadyActive,
+    errors.OperatorNotApproved,
+    errors.DailyLimitExceeded,
+    errors.TotalLimitExceeded,
+    errors.PartnerLoanIdInUse,
+)
+REPAY: tuple[Kind, ...] = (
+    errors.LoanNotFound,
+    errors.LoanNotRepayable,
+    errors.RepaymentInProgress,
+    errors.AmountAboveDebt,
+    errors.InsufficientFunding,
+    errors.TransferNotOurs,
+    errors.TransferAlreadyClaimed,
+    errors.TransferSenderUnknown,
+    errors.TransferAmountMismatch,
+    errors.TransferAmbiguous,
+)
+ENDINGS: tuple[Kind, ...] = (
+    errors.LegReverted,
+    errors.StoppedBeforeSending,
+    errors.SettlementBlocked,
+    errors.TransferNotFound,
+)
+"""What an operation that was accepted can still end in: seen in its ``problem``, never as an answer's status."""
+
+_SAMPLES: Mapping[str, Any] = {
+    "status": "SUSPENDED",
+    "scope": "borrow",
+    "user_wallet": "0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
+    "operator": "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266",
+    "sender": "0x90F79bf6EB2c4f870365E785982E1f101E93b906",
+    "settlement_address": "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC",
+    "tx_hash": "0x" + "ab" * 32,
+    "expires_at": "2026-01-01T00:00:00Z",
+    "partner_loan_id": "loan-2026-000042",
+    "loan_id": "loan_01JV9Y6E0SVH1Q5C3M2N8P4R7T",
+    "operation_id": "borrow:acme:loan~loan-2026-000042",
+    "grant_id": "grant_01JV9Y6E0SVH1Q5C3M2N8P4R7T",
+    "fields": ["amount"],
+    "log_indexes": [3, 7],
+    "leg": "borrow",
+    "reason": "Exceeds LTV limit",
+    "key_mode": "live",
+    "deployment_mode": "sandbox",
+    "path": "/v1/loan",
+    "method": "PATCH",
+    "checks": {"postgresql": "ok", "temporal": "away", "rpc": "ok"},
+    "oaid_token_id": 1,
+    "position_id": 1,
+    "nonce": 7301,
+}
+_SAMPLE_AMOUNT = 5_000_000_000
+
+
+def sample(kind: Kind, base: str) -> Problem:
+    """The problem of this kind as it would be sent, with plausible figures."""
+    error = kind(**_arguments(kind))
+    return Problem(
+        type=base + kind.code,
+        title=kind.title,
+        status=kind.status,
+        detail=error.detail,
+        code=kind.code,
+        trace_id=TRACE_ID,
+        errors=[ProblemField(detail="Must be given.", pointer="/amount")] if kind is InvalidRequest else None,
+        figures=error.figures or None,
+    )
+
+
+def _arguments(kind: Kind) -> dict[str, Any]:
+    if kind is InvalidRequest:
+        return {"detail": "1 part(s) of the request are not valid; see errors.", "faults": (FieldFault("", ""),)}
+    parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]
+    wanted = [each for each in parameters if each.default is each.empty and each.kind is not each.VAR_KEYWORD]
+    return {each.name: _SAMPLES.get(each.name, _sample_of(each.name, kind)) for each in wanted}
+
+
+def _sample_of(name: str, kind: Kind) -> Any:
+    return f"{kind.title}." if name == "detail" else _SAMPLE_AMOUNT
+
+
+def problems(*kinds: Kind, also: tuple[tuple[Kind, int], ...] = ()) -> Responses:
+    """The ``responses`` of a route that can answer with these problems; ``also`` gives one another status than its own."""
+    by_status: dict[int, list[Kind]] = defaultdict(list)
+    for kind in dict.fromkeys(kinds):
+        by_status[kind.status].append(kind)
+    for kind, status in also:
+        by_status[status].append(kind)
+    return {status: _response(status, found) for status, found in sorted(by_status.items())}
+
+
+def _response(status: int, kinds: list[Kind]) -> dict[str, Any]:
+    retry_after = {"Retry-After": {"description": "seconds", "schema": {"type": "string"}}}
+    return {
+        "description": HTTPStatus(status).phrase + ": " + ", ".join(f"`{kind.code}`" for kind in kinds),
+        "headers": retry_after if status == HTTPStatus.SERVICE_UNAVAILABLE else {},
+        "content": {PROBLEM_JSON: {_CODES: [kind.code for kind in kinds]}},
+    }
+
+
+def document(app: FastAPI, problem_base: str) -> dict[str, Any]:
+    """The OpenAPI document, made once: problems are declared as such, and their examples carry this deployment's URIs."""
+    if app.openapi_schema is None:
+        made = get_openapi(
+            title=app.title,
+            version=app.version,
+            summary=app.summary,
+            description=app.description,
+            tags=app.openapi_tags,
+            routes=app.routes,
+        )
+        for route in made["paths"].values():
+            for operation in route.values():
+                _declare_problems(operation, problem_base)
+        schemas = made["components"]["schemas"]
+        schemas.update(_problem_schemas())
+        for unused in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(unused, None)
+        app.openapi_schema = made
+    return app.openapi_schema
+
+
+def _declare_problems(operation: dict[str, Any], base: str) -> None:
+    for status, response in operation["responses"].items():
+        content = response.get("content", {}).get(PROBLEM_JSON)
+        if content is not None:
+            content["schema"] = {"$ref": _REF.format(model=Problem.__name__)}
+            content["examples"] = {
+                code: _example(kinds_by_code()[code], int(status), base) for code in content.pop(_CODES)
+            }
+
+
+def kinds_by_code() -> dict[str, Kind]:
+    """Every problem that there is."""
+    kinds: list[Kind] = [*every_refusal(), *every_api_problem()]
+    return {kind.code: kind for kind in kinds}
+
+
+def _example(kind: Kind, status: int, base: str) -> dict[str, Any]:
+    shown = sample(kind, base).model_copy(update={"status": status})
+    return {"summary": kind.title, "value": shown.model_dump(mode="json", exclude_none=True)}
+
+
+def _problem_schemas() -> dict[str, Any]:
+    schema = Problem.model_json_schema(ref_template=_REF)
+    return {**schema.pop("$defs", {}), Problem.__name__: schema}

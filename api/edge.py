@@ -1,0 +1,63 @@
+"""What stands around every request: its trace id, the limit on its body, and the answer when a bug escapes everything else.
+
+Plain ASGI, since anything heavier would cost each borrow more than the routes themselves do.
+"""
+
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import MAX_BODY, InternalError, PayloadTooLarge
+from api.problems import api_problem, problem_response
+from api.trace import trace_of
+
+
+class Edge:
+    def __init__(self, app: ASGIApp, *, problem_base: str) -> None:
+        self._app = app
+        self._base = problem_base
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        trace = trace_of(scope["headers"])
+        scope.setdefault("state", {})["trace"] = trace
+        answer = _Answer(send)
+        try:
+            await self._app(scope, _limited(scope, receive), answer.send)
+        except Exception:
+            structlog.get_logger(__name__).exception("unexpected failure", trace_id=trace.id, path=scope["path"])
+            if answer.started:
+                raise
+            await problem_response(api_problem(InternalError(), self._base, trace.id))(scope, receive, send)
+
+
+def _limited(scope: Scope, receive: Receive) -> Receive:
+    """``receive``, raising 413 where the body is announced, or turns out, to be too large.
+
+    An HTTPException, since the framework takes anything else that happens while it reads for a body it cannot parse.
+    """
+    left = MAX_BODY
+    announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    too_large = announced.isdigit() and int(announced[:20]) > MAX_BODY
+
+    async def limited() -> Message:
+        nonlocal left
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if too_large or left < 0:
+            raise HTTPException(PayloadTooLarge.status)
+        return message
+
+    return limited
+
+
+class _Answer:
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.started = False
+
+    async def send(self, message: Message) -> None:
+        self.started = True
+        await self._send(message)
