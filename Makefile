@@ -1,0 +1,57 @@
+# What one does with this project. Every target installs first what it needs; a second time that costs nothing.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check bench lock clean
+
+BIN := .venv/bin
+INSTALLED := .venv/installed
+LOCKS := requirements/bootstrap.txt requirements/lock.txt contracts/package-lock.json
+JOBS ?= 2
+
+help: ## what there is
+	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 16
+
+install: $(INSTALLED) ## Python and npm packages, at the versions and hashes of the lock files
+
+# uv comes from a lock of its own, because it is what reads the other one.
+$(INSTALLED): $(LOCKS)
+	@if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	    for python in python3 python3.14 python3.13 python3.12 python3.11 none; do \
+	        if [ $$python = none ]; then echo "Python 3.11 or newer is needed, and not on PATH." >&2; exit 1; fi; \
+	        if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then break; fi; \
+	    done; \
+	    echo "Making .venv with $$($$python --version)"; \
+	    $$python -m venv --clear .venv || { echo "$$python cannot make a virtual environment; on Debian: apt install python3-venv" >&2; exit 1; }; \
+	fi
+	@echo "Installing Python packages (about 300 MB where they are not cached)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
+	@$(BIN)/uv pip sync --quiet --no-config --python $(BIN)/python --require-hashes requirements/lock.txt
+	@echo "Installing npm packages (Anvil, the Solidity compiler, OpenZeppelin)"
+	@$(BIN)/python -c 'from contracts.node import ensure_packages; ensure_packages()'
+	@touch $@
+
+demo: install ## a borrow and a repayment on the real stack, live; ONCE=1 ends when it is done
+	@exec $(BIN)/python -m sandbox.demo $(if $(ONCE),--once)
+
+test: install ## the whole suite
+	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+check: install ## format, lint, types, layers, dependencies, contracts and migrations
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	$(BIN)/python contracts/build.py --check
+	$(BIN)/python -m sandbox.schema_check
+
+bench: install ## rates against floors measured in the same run
+	@$(BIN)/python -m bench $(ARGS)
+
+lock: ## compile the lock file anew after a change of pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
+	    --no-config --group dev pyproject.toml -o requirements/lock.txt --python-version 3.11
+
+clean: ## remove what was installed, the caches and the sandbox's state
+	rm -rf .venv contracts/node_modules var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
