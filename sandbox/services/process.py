@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -52,7 +52,10 @@ class ServiceStartError(SandboxError):
 
 @dataclass(frozen=True)
 class Program:
-    """What to run. `stops` are the signals that end it, gentlest first, each with the seconds it has for that."""
+    """What to run. `stops` are the signals that end it, gentlest first, each with the seconds it has for that.
+
+    `environment` is all that it gets of one; without it the program inherits ours.
+    """
 
     part: str
     argv: tuple[str, ...]
@@ -61,6 +64,7 @@ class Program:
     stops: tuple[tuple[signal.Signals, int], ...] = ((signal.SIGTERM, 10),)
     account: tuple[int, int] | None = None
     orphans_seconds: int = field(default=5, kw_only=True)
+    environment: Mapping[str, str] | None = field(default=None, kw_only=True, repr=False)
 
 
 def last_lines(log: Path) -> list[str]:
@@ -154,6 +158,7 @@ class Process:
                     stderr=log,
                     pass_fds=(lifeline, self._lock),
                     start_new_session=True,
+                    env=self.program.environment,
                 )
         finally:
             os.close(lifeline)
