@@ -4,6 +4,7 @@ Each field is read from the environment variable ``ENGINE_`` + its name, or, in 
 that name in ``/run/secrets``. Start-up checks name these variables when one of them is at fault.
 """
 
+import os
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -93,3 +94,8 @@ class SignerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, secrets_dir=SECRETS, frozen=True, extra="ignore")
 
     signer_key_file: Path
+
+
+def surroundings() -> dict[str, str]:
+    """The environment of this process without the engine's variables: what a sandbox builds its processes' own upon."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}  # noqa: TID251 - this is settings.py
