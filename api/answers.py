@@ -137,6 +137,12 @@ class TimelineEntry(Answer):
     final_at: datetime | None
 
 
+class OutcomeAnswer(Answer):
+    status: str = Field(
+        description="the loan's or repayment's status at the end, or REFUSED where there is none", examples=["ACTIVE"]
+    )
+
+
 class OperationAnswer(Answer):
     operation_id: str
     kind: OperationKind
@@ -148,7 +154,7 @@ class OperationAnswer(Answer):
     repayment_id: str | None
     quote: QuoteAnswer | None = Field(description="of an accepted borrow")
     amount: Amount | None = Field(description="of an accepted repayment, where it is known")
-    outcome: str | None = Field(description="the loan's or repayment's status at the end", examples=["ACTIVE"])
+    outcome: OutcomeAnswer | None = Field(description="absent until the operation is DONE")
     problem: Problem | None = Field(description="why it was refused, or did not succeed")
     received_at: datetime
     decided_at: datetime | None
@@ -156,11 +162,34 @@ class OperationAnswer(Answer):
     timeline: list[TimelineEntry]
 
 
-class TypedDataAnswer(Answer):
-    """``typed_data`` goes to ``eth_signTypedData_v4`` as it is; ``nonce`` goes into POST /v1/grants."""
+class TypedField(Answer):
+    name: str
+    type: str
 
-    nonce: str
-    typed_data: dict[str, Any]
+
+class TypedDomain(Answer):
+    chain_id: int = Field(alias="chainId")
+    verifying_contract: str = Field(alias="verifyingContract")
+
+
+class TypedMessage(Answer):
+    """Numbers are strings, since many wallets read JSON numbers as doubles."""
+
+    partner_id: str = Field(alias="partnerId")
+    oaid_token_id: str = Field(alias="oaidTokenId")
+    user_wallet: str = Field(alias="userWallet")
+    max_amount: str = Field(alias="maxAmount")
+    expires_at: str = Field(alias="expiresAt", description="seconds since 1970")
+    nonce: str = Field(description="goes into POST /v1/grants")
+
+
+class TypedDataAnswer(Answer):
+    """Goes to ``eth_signTypedData_v4`` as it is (EIP-712)."""
+
+    types: dict[str, list[TypedField]]
+    primary_type: str = Field(alias="primaryType")
+    domain: TypedDomain
+    message: TypedMessage
 
 
 class GrantAnswer(Answer):

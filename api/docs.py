@@ -54,7 +54,7 @@ ALWAYS: tuple[Kind, ...] = (InternalError, DatabaseUnavailable)
 BODY: tuple[Kind, ...] = (MalformedJson, UnsupportedMediaType, PayloadTooLarge, InvalidRequest)
 ON_CHAIN: tuple[Kind, ...] = (ChainUnavailable,)
 LINE: tuple[Kind, ...] = (errors.CreditLineNotFound, errors.CreditLineInactive, errors.WalletNotOwner)
-MONEY: tuple[Kind, ...] = (WorkflowsUnavailable, errors.IdempotencyKeyReused, errors.KeyNotValid)
+MONEY: tuple[Kind, ...] = (WorkflowsUnavailable, errors.IdempotencyKeyReused, errors.KeyNotValid, errors.NotStarted)
 BORROW: tuple[Kind, ...] = (
     *LINE,
     errors.GrantRequired,

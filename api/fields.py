@@ -15,6 +15,7 @@ AMOUNT = r"^[1-9][0-9]{0,17}$"
 UINT256 = r"^(0|[1-9][0-9]{0,77})$"
 ADDRESS = r"^0x[0-9a-fA-F]{40}$"
 TX_HASH = r"^0x[0-9a-fA-F]{64}$"
+RFC_3339 = r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)"
 SIGNATURE = r"^0x([0-9a-fA-F]{2}){1,4096}$"
 MAX_UINT256 = 2**256 - 1
 _MAX_JSON_INTEGER = 2**53 - 1
@@ -52,19 +53,22 @@ def _address(value: object) -> str:
     return checksum(value.lower())
 
 
-def _lower_hex(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
+def _hex(pattern: str, detail: str) -> BeforeValidator:
+    def lower(value: object) -> str:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise PydanticCustomError("hex", "{detail}", {"detail": detail})
+        return value.lower()
+
+    return BeforeValidator(lower)
 
 
 def _moment(value: object) -> datetime:
-    """RFC 3339 with whole seconds, as the chain counts them."""
-    problem = PydanticCustomError(
-        "moment", 'Must be an RFC 3339 time in whole seconds with a zone, such as "2030-01-01T00:00:00Z".'
-    )
-    if not isinstance(value, str) or not re.fullmatch(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d([Zz]|[+-]\d\d:\d\d)", value):
+    """RFC 3339; what is below a second is cut off, since the chain counts seconds."""
+    problem = PydanticCustomError("moment", 'Must be an RFC 3339 time with its zone, such as "2030-01-01T00:00:00Z".')
+    if not isinstance(value, str) or not re.fullmatch(RFC_3339, value):
         raise problem
     try:
-        moment = datetime.fromisoformat(value.upper()).astimezone(UTC)
+        moment = datetime.fromisoformat(value.upper()).astimezone(UTC).replace(microsecond=0)
     except (ValueError, OverflowError) as error:
         raise problem from error
     if not datetime.fromtimestamp(0, UTC) <= moment < _LATEST:
@@ -96,8 +100,14 @@ AddressIn = Annotated[
         ADDRESS, "0x70997970C51812dc3A010C7d01b50e0d17dc79C8", "an address; mixed case must be its EIP-55 checksum"
     ),
 ]
-TxHashIn = Annotated[str, BeforeValidator(_lower_hex), _schema(TX_HASH, "0x" + "ab" * 32, "a transaction hash")]
-SignatureIn = Annotated[str, BeforeValidator(_lower_hex), _schema(SIGNATURE, "0x" + "ab" * 65, "a signature in hex")]
+TxHashIn = Annotated[
+    str, _hex(TX_HASH, "Must be 0x and 64 hex digits."), _schema(TX_HASH, "0x" + "ab" * 32, "a transaction hash")
+]
+SignatureIn = Annotated[
+    str,
+    _hex(SIGNATURE, "Must be 0x and at most 4096 bytes in hex."),
+    _schema(SIGNATURE, "0x" + "ab" * 65, "a signature in hex"),
+]
 MomentIn = Annotated[
     datetime,
     BeforeValidator(_moment),
@@ -105,7 +115,7 @@ MomentIn = Annotated[
         {
             "type": "string",
             "format": "date-time",
-            "description": "RFC 3339, whole seconds",
+            "description": "RFC 3339; fractions of a second are cut off",
             "examples": ["2030-01-01T00:00:00Z"],
         }
     ),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.answers import OperationAnswer, QuoteAnswer, TimelineEntry
+from api.answers import OperationAnswer, OutcomeAnswer, QuoteAnswer, TimelineEntry
 from api.idempotency import decision_of
 from api.problems import Problem, problem_of
 from models.errors import OperationNotFound, RefusalPayload
@@ -60,7 +60,7 @@ def operation_answer(operation: Operation, legs: Sequence[Leg], problem_base: st
         repayment_id=None if repay is None else repay.repayment_id,
         quote=None if borrow is None else QuoteAnswer.of(borrow.quote),
         amount=None if repay is None or repay.amount is None else str(repay.amount),
-        outcome=None if outcome is None else outcome.status,
+        outcome=None if outcome is None else OutcomeAnswer(status=outcome.status),
         problem=_problem(operation, outcome, problem_base),
         received_at=operation.received_at,
         decided_at=operation.decided_at,

@@ -5,19 +5,21 @@ second 503. Temporal is never the authority on a decision; the operation's row i
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import structlog
 from temporalio.client import Client, WithStartWorkflowOperation
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import TemporalError
+from temporalio.workflow import UpdateMethodMultiParam
 
 from models.messages.borrow import BorrowDecision
-from models.messages.common import OperationInput
+from models.messages.common import OperationInput, Outcome
 from models.messages.repay import RepayDecision
 from models.statuses import OperationKind
 from workflows.borrow import BorrowWorkflow
@@ -30,6 +32,9 @@ LOOK = timedelta(seconds=2)
 SLACK = timedelta(milliseconds=500)
 
 Decision = BorrowDecision | RepayDecision
+Started = WithStartWorkflowOperation[Any, Outcome]
+W = TypeVar("W")
+D = TypeVar("D")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,31 +112,18 @@ class TemporalStarter:
 
     async def _update_with_start(self, client: Client, kind: OperationKind, start: OperationInput) -> Decision:
         if kind is OperationKind.BORROW:
-            borrow = WithStartWorkflowOperation(
-                BorrowWorkflow.run,
-                start,
-                id=start.operation_id,
-                task_queue=LOANS_QUEUE,
-                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            )
+            return await self._update(client, _start_with(BorrowWorkflow.run, start), BorrowWorkflow.decision)
+        return await self._update(client, _start_with(RepayWorkflow.run, start), RepayWorkflow.decision)
+
+    async def _update(self, client: Client, started: Started, decision: UpdateMethodMultiParam[[W], D]) -> D:
+        try:
             return await client.execute_update_with_start_workflow(
-                BorrowWorkflow.decision,
-                start_workflow_operation=borrow,
-                id=UPDATE_ID,
-                rpc_timeout=self._head_wait,
+                decision, start_workflow_operation=started, id=UPDATE_ID, rpc_timeout=self._head_wait
             )
-        repay = WithStartWorkflowOperation(
-            RepayWorkflow.run,
-            start,
-            id=start.operation_id,
-            task_queue=LOANS_QUEUE,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-        )
-        return await client.execute_update_with_start_workflow(
-            RepayWorkflow.decision, start_workflow_operation=repay, id=UPDATE_ID, rpc_timeout=self._head_wait
-        )
+        except TemporalError:
+            with contextlib.suppress(TemporalError):
+                await started.workflow_handle()  # it failed alike; unasked, asyncio would report it as forgotten
+            raise
 
     async def _look(self, client: Client, operation_id: str) -> Attempt:
         """Whether the workflow is there after all: what could not be seen is taken for not started, never the reverse."""
@@ -141,6 +133,17 @@ class TemporalStarter:
         except (TemporalError, TimeoutError) as failed:
             return NotReached(repr(failed))
         return StillDeciding()
+
+
+def _start_with(run: Callable[[W, OperationInput], Awaitable[Outcome]], start: OperationInput) -> Started:
+    return WithStartWorkflowOperation(
+        run,
+        start,
+        id=start.operation_id,
+        task_queue=LOANS_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+    )
 
 
 class Together:

@@ -31,12 +31,11 @@ Size = Annotated[int, Query(ge=1, le=200, description="grants on a page")]
 async def make_typed_data(
     body: TypedDataBody, received: ReceivedBody, caller: Borrower, resources: ResourcesDep
 ) -> TypedDataAnswer:
-    """Stores nothing. Hand ``typed_data`` to the user's wallet (``eth_signTypedData_v4``)."""
+    """Stores nothing. Hand the answer to the user's wallet (``eth_signTypedData_v4``)."""
     del received  # asked for so that its form is checked
     nonce = secrets.randbits(128) if body.nonce is None else body.nonce
-    return TypedDataAnswer(
-        nonce=str(nonce), typed_data=consent_of(resources, caller.partner_id, body, nonce).typed_data()
-    )
+    consent = consent_of(resources, caller.partner_id, body, nonce)
+    return TypedDataAnswer.model_validate(consent.typed_data())
 
 
 @router.post(
