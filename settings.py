@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
+from eth_utils.address import to_checksum_address
 from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -44,7 +45,7 @@ class Settings(DatabaseSettings):
     vault_address: Address
     pool_address: Address
     platform_wallet: Address
-    probe_address: Address = "0x000000000000000000000000000000000000dEaD"
+    probe_address: Address = to_checksum_address("0x000000000000000000000000000000000000dEaD")
     """A transfer to this address is simulated to tell a refused settlement address from USDC that is paused for all."""
     treasury_addresses: Annotated[tuple[Address, ...], NoDecode, BeforeValidator(_addresses)] = ()
     """Senders whose USDC to the platform wallet is the operator's own and goes to the platform float."""
@@ -94,6 +95,8 @@ class SignerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, secrets_dir=SECRETS, frozen=True, extra="ignore")
 
     signer_key_file: Path
+    """A key in hex or an Ethereum keystore, readable by this process's user alone."""
+    signer_passphrase: SecretStr | None = None
 
 
 def surroundings() -> dict[str, str]:

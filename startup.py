@@ -1,11 +1,14 @@
 """Start-up checks: a process that cannot do its work does not start, and says which setting is at fault."""
 
 from pathlib import Path
+from typing import TypeVar
 
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from eth_typing import ChecksumAddress
 from pydantic import ValidationError
+from pydantic_settings import BaseSettings
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
@@ -16,8 +19,10 @@ from chain.client import ChainClient
 from chain.deployment import check_deployment
 from chain.engine_chain import EngineChain
 from chain.errors import ChainError, ChainMisconfigured
-from settings import ENV_PREFIX, Settings
+from chain.signer import KeyFileSigner, KeyFileUnusable, Signer
+from settings import ENV_PREFIX, Settings, SignerSettings
 
+Read = TypeVar("Read", bound=BaseSettings)
 ALEMBIC_INI = Path(__file__).parent / "alembic.ini"
 
 
@@ -30,10 +35,27 @@ class SettingAtFault(Exception):
         self.problem = problem
 
 
-def settings_at_fault(error: ValidationError) -> SettingAtFault:
-    """The first setting that is missing or malformed, without its value: it may be a secret."""
-    first = error.errors(include_input=False)[0]
-    return SettingAtFault(str(first["loc"][0]).upper(), first["msg"])
+def read_settings(kind: type[Read]) -> Read:
+    """Raises SettingAtFault for the first setting that is missing or malformed, without its value: it may be a secret."""
+    try:
+        return kind()
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        raise SettingAtFault(str(first["loc"][0]).upper(), first["msg"]) from None
+
+
+def load_signer(settings: SignerSettings, wallet: ChecksumAddress) -> Signer:
+    """Raises SettingAtFault where the key file cannot be used, or is the key of another address."""
+    passphrase = settings.signer_passphrase
+    try:
+        signer = KeyFileSigner.load(
+            settings.signer_key_file, None if passphrase is None else passphrase.get_secret_value()
+        )
+    except KeyFileUnusable as unusable:
+        raise SettingAtFault("SIGNER_KEY_FILE", str(unusable)) from unusable
+    if signer.address != wallet:
+        raise SettingAtFault("PLATFORM_WALLET", f"it is {wallet}, and the key file holds the key of {signer.address}")
+    return signer
 
 
 async def check_database(database: AsyncEngine) -> None:

@@ -8,8 +8,8 @@ import argparse
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -34,10 +34,20 @@ from activities.settlement import SettlementActivities
 from activities.transactions import TransactionActivities
 from chain.client import ChainClient
 from chain.engine_chain import EngineChain
+from chain.lane import SignerLane
+from chain.lane_config import LaneConfig
+from chain.signer import Signer
 from chain.waiter import LegWaiter
 from models.tables.session import open_database, transactions
 from settings import Settings, SignerSettings
-from startup import SettingAtFault, check_database, connect_temporal, describe_chain
+from startup import (
+    SettingAtFault,
+    check_database,
+    connect_temporal,
+    describe_chain,
+    load_signer,
+    read_settings,
+)
 from telemetry import configure_logging
 from workflows.borrow import BorrowWorkflow
 from workflows.options import LOANS_QUEUE, WAITING_QUEUE
@@ -121,9 +131,36 @@ def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Wo
     return stories, waits
 
 
+def lane_config(settings: Settings) -> LaneConfig:
+    return LaneConfig(
+        chain_id=settings.chain_id,
+        wallet=settings.platform_wallet,
+        usdc=settings.usdc_address,
+        vault=settings.vault_address,
+        allowance_target=settings.allowance_target,
+        treasury=frozenset(settings.treasury_addresses),
+        confirmations=settings.confirmations,
+        finality_tag=settings.finality_tag,
+        gas_margin=settings.gas_margin,
+        block_poll=settings.block_poll,
+    )
+
+
+@asynccontextmanager
+async def lane_of(parts: Parts, signer: Signer) -> AsyncIterator[asyncio.Task[None]]:
+    """The ``lane`` role, running until the block ends; its task ends early only by a bug, which the task then raises."""
+    lane = SignerLane(lane_config(parts.settings), parts.database, parts.chain.client, signer)
+    running = asyncio.create_task(lane.run(), name="signer lane")
+    try:
+        yield running
+    finally:
+        await lane.stop()
+        await running
+
+
 async def serve(role: Role, stop: asyncio.Event) -> None:
     """Serves the role until ``stop`` is set. Raises SettingAtFault where the engine cannot run as it is configured."""
-    settings = Settings()
+    settings = read_settings(Settings)
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(ChainClient(settings.rpc_url.get_secret_value()))
         database = open_database(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
@@ -131,10 +168,12 @@ async def serve(role: Role, stop: asyncio.Event) -> None:
         await check_database(database)
         parts = Parts(settings, database, await describe_chain(settings, client))
         if role in (Role.ALL, Role.LANE):
-            await stack.enter_async_context(running_lane(parts, SignerSettings()))
+            signer = load_signer(read_settings(SignerSettings), settings.platform_wallet)
+            lane = await stack.enter_async_context(lane_of(parts, signer))
+            lane.add_done_callback(lambda _: stop.set())
         if role in (Role.ALL, Role.LOANS):
             temporal = await connect_temporal(settings)
-            waiter = await stack.enter_async_context(LegWaiter(database))
+            waiter = await stack.enter_async_context(LegWaiter(transactions(database), database.url))
             for worker in loans_workers(temporal, parts, waiter):
                 await stack.enter_async_context(worker)
         structlog.get_logger().info("worker ready", role=role)

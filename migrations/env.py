@@ -3,7 +3,7 @@
 from typing import Literal
 
 from alembic import context
-from sqlalchemy import create_engine, text
+from sqlalchemy import NullPool, create_engine, text
 
 import models.tables
 from models.tables.base import Base, Uint256, Words
@@ -27,7 +27,7 @@ def plain_type(kind: str, item: object, _: object) -> str | Literal[False]:
 
 
 def run() -> None:
-    with create_engine(database_url()).connect() as connection:
+    with create_engine(database_url(), poolclass=NullPool).connect() as connection:
         connection.execute(text("SET lock_timeout = '4s'"))
         connection.execute(text("SET statement_timeout = '60s'"))
         connection.commit()
