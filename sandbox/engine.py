@@ -110,6 +110,15 @@ class Engine:
         await process.start()
         return process
 
+    async def start_all(self, *names: str) -> None:
+        """Start several at the same time."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for name in names:
+                    group.create_task(self.start(name))
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None  # one cause is enough for a message
+
     async def stop(self, name: str) -> None:
         """End it gracefully."""
         await self._processes[name].stop()

@@ -1,0 +1,146 @@
+"""A whole sandbox in one folder: the four parts, a seeded chain, and the engine, which goes on where it was stopped.
+
+The chain, the database and Temporal belong together: a loan that one of them knows and another does not can never
+finish. So either all are as the manifest says, or all are made afresh.
+"""
+
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from chain.client import ChainClient
+from contracts.funding import OpenedLine
+from models.tables.session import open_database
+from sandbox.accounts import Accounts, address_of, sandbox_accounts
+from sandbox.engine import API, WORKER, Engine, EngineConfig
+from sandbox.manifest import Manifest
+from sandbox.seed import SeededChain, fund_float, mined_at_once, seed_chain, seed_partner
+from sandbox.services import Stack, StackOptions
+from sandbox.services.process import LEFTOVERS_LIMIT, ensured, locked_folder
+from sandbox.services.stack import A_KILLED_PROCESS_ENDS
+
+Doing = Callable[[str], AbstractContextManager[None]]
+"""Says what is being done, for as long as the block lasts."""
+
+Lines = tuple[OpenedLine, OpenedLine]
+
+PARTS = ("postgres", "temporal", "valkey", "anvil", "engine")
+MANIFEST = "manifest.json"
+SIGNER_KEY = "signer.key"
+DATABASE = "loan_engine"
+API_PORT = 8000
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    stack: Stack
+    engine: Engine
+    chain: SeededChain
+    database: AsyncEngine
+    manifest: Manifest
+
+
+@asynccontextmanager
+async def open_sandbox(folder: Path, options: StackOptions, doing: Doing) -> AsyncIterator[Sandbox]:
+    """Everything running, from the state of the folder where there is any. FolderInUseError where another one runs."""
+    folder = ensured(folder)
+    kept = Manifest.load(folder / MANIFEST)
+    if kept is None:
+        await _clear(folder)
+    async with AsyncExitStack() as opened:
+        opening = _Opening(folder, options, doing, opened)
+        parts = await opening.parts()
+        if kept is not None and not await kept.describes(parts.client, parts.database):
+            with doing("What is here does not belong together any more: starting afresh"):
+                await opened.aclose()
+                await _clear(folder)
+            kept = None
+            parts = await opening.parts()
+        yield await opening.engine(parts, kept)
+
+
+async def _clear(folder: Path) -> None:
+    """Remove the state, once nothing of an earlier run works on it any more."""
+    async with AsyncExitStack() as locks:
+        await locks.enter_async_context(locked_folder(folder, A_KILLED_PROCESS_ENDS))
+        (folder / MANIFEST).unlink(missing_ok=True)
+        for part in [folder / name for name in PARTS if (folder / name).exists()]:
+            await locks.enter_async_context(locked_folder(part, LEFTOVERS_LIMIT))
+            shutil.rmtree(part)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    stack: Stack
+    client: ChainClient
+    database: AsyncEngine
+
+
+@dataclass(frozen=True)
+class _Opening:
+    """One start; what it opens is closed with `opened`."""
+
+    folder: Path
+    options: StackOptions
+    doing: Doing
+    opened: AsyncExitStack
+
+    async def parts(self) -> _Parts:
+        with self.doing("PostgreSQL, Temporal, Valkey and Anvil"):
+            stack = await self.opened.enter_async_context(Stack.start(self.folder, self.options))
+        client = await self.opened.enter_async_context(ChainClient(stack.rpc_url))
+        database = open_database(stack.postgres.database_url(DATABASE), pool_size=2, application_name="sandbox")
+        self.opened.push_async_callback(database.dispose)
+        return _Parts(stack, client, database)
+
+    async def engine(self, parts: _Parts, kept: Manifest | None) -> Sandbox:
+        accounts = sandbox_accounts(parts.stack.anvil.mnemonic, self.folder / SIGNER_KEY)
+        if kept is None:
+            chain, lines = await self._seed(parts, accounts)
+        else:
+            chain, lines = SeededChain(parts.client, kept.contracts, accounts), kept.lines
+        config = _config(parts, chain, self.folder / SIGNER_KEY)
+        engine = await self.opened.enter_async_context(Engine.open(self.folder / "engine", config, API_PORT))
+        with self.doing("Database migrations"):
+            await engine.migrate()
+        manifest = kept or await self._remember(parts, chain, lines)
+        with self.doing("API and worker"):
+            await engine.start_all(API, WORKER)
+        with self.doing("USDC of the operator's own on the platform wallet"):
+            await fund_float(chain, parts.database)
+        return Sandbox(parts.stack, engine, chain, parts.database, manifest)
+
+    async def _seed(self, parts: _Parts, accounts: Accounts) -> tuple[SeededChain, Lines]:
+        with self.doing("Contracts, liquidity, two users with credit lines"):
+            async with mined_at_once(parts.client, self.options.anvil.block_time):
+                chain = await seed_chain(parts.client, accounts)
+                lines = (await chain.open_line(0), await chain.open_line(1))
+            await parts.stack.postgres.create_database(DATABASE)
+        return chain, lines
+
+    async def _remember(self, parts: _Parts, chain: SeededChain, lines: Lines) -> Manifest:
+        """The manifest is written last: without it, whatever else is there counts for nothing."""
+        key = await seed_partner(parts.database, address_of(chain.accounts.settlement))
+        head = await parts.client.head()
+        manifest = Manifest(
+            contracts=chain.contracts, lines=lines, seeded_block=head.number, seeded_hash=head.hash, partner_key=key
+        )
+        manifest.save(self.folder / MANIFEST)
+        return manifest
+
+
+def _config(parts: _Parts, chain: SeededChain, signer_key_file: Path) -> EngineConfig:
+    return EngineConfig(
+        database_url=parts.stack.postgres.database_url(DATABASE),
+        temporal_address=parts.stack.temporal_address,
+        rpc_url=parts.stack.rpc_url,
+        chain_id=parts.stack.anvil.chain_id,
+        contracts=chain.contracts,
+        platform_wallet=address_of(chain.accounts.platform),
+        signer_key_file=signer_key_file,
+        treasuries=(address_of(chain.accounts.treasury),),
+    )
