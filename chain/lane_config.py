@@ -1,0 +1,89 @@
+"""What a lane is told, and what it needs of a chain: plain values, so that nothing here knows where settings come from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Protocol
+
+from eth_typing import ChecksumAddress
+
+from chain.codec import Call
+from chain.types import Block, BlockNumber, BlockRef, CallRequest, Log, Receipt, SendAnswer, TxHash, Wei
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaneConfig:
+    """One signer on one chain. Amounts are USDC base units."""
+
+    chain_id: int
+    wallet: ChecksumAddress
+    usdc: ChecksumAddress
+    vault: ChecksumAddress
+    allowance_target: int
+    treasury: frozenset[ChecksumAddress] = frozenset()
+
+    confirmations: int = 1
+    """Blocks, the one with the receipt included, until a receipt is final; ignored where a finality tag is set."""
+    finality_tag: str | None = None
+    gas_margin: Decimal = Decimal("1.3")
+    """What the simulated gas is multiplied by."""
+
+    batch: int = 64
+    """Legs that are signed, stored and sent together."""
+    block_poll: timedelta = timedelta(seconds=1)
+    idle_poll: timedelta = timedelta(seconds=5)
+    """Between two looks at the chain while nothing is in flight."""
+    queue_poll: timedelta = timedelta(seconds=2)
+    """Between two looks at the queue when no notification came; a leg that is not covered is tried again as often."""
+    resend_after: timedelta = timedelta(seconds=30)
+    """How long an attempt may be without a receipt until its bytes are sent again."""
+    beat: timedelta = timedelta(seconds=1)
+    silence_limit: timedelta = timedelta(seconds=10)
+    """How long a lane may miss its beat until a candidate ends its database session."""
+
+    inbound_poll: timedelta = timedelta(seconds=2)
+    inbound_from_block: BlockNumber | None = None
+    """Where the scan for inbound transfers starts the first time; the head where it is None."""
+    inbound_chunk: int = 1_000
+    inbound_overlap: int = 32
+    """Blocks that are scanned again: a node behind a load balancer may answer for blocks that it does not have yet."""
+
+    @property
+    def lock_name(self) -> str:
+        """The name of the advisory lock, and the payload of the notifications for this lane."""
+        return f"{self.chain_id}:{self.wallet}"
+
+    def with_gas_margin(self, gas: int) -> int:
+        """A gas limit from simulated gas, rounded up."""
+        numerator, denominator = self.gas_margin.as_integer_ratio()
+        return -(-gas * numerator // denominator)
+
+
+class LaneNode(Protocol):
+    """The part of ``ChainClient`` that a lane uses."""
+
+    async def head(self) -> Block: ...
+    async def blocks(self, numbers: Sequence[BlockNumber]) -> list[Block | None]: ...
+    async def block_by_tag(self, tag: str) -> Block | None: ...
+    async def receipts(self, hashes: Sequence[TxHash]) -> list[Receipt | None]: ...
+    async def logs(
+        self,
+        address: ChecksumAddress | Sequence[ChecksumAddress],
+        topics: Sequence[str | Sequence[str] | None],
+        from_block: BlockRef,
+        to_block: BlockRef,
+    ) -> list[Log]: ...
+    async def nonce(self, address: ChecksumAddress, block: BlockRef) -> int: ...
+    async def priority_fee(self) -> Wei: ...
+    async def read(self, c1: Call[int], /, *, block: BlockRef) -> tuple[int]: ...
+    async def simulate(self, request: CallRequest) -> int: ...
+    async def send_raw(self, raws: Sequence[bytes]) -> list[SendAnswer]: ...
+
+
+async def final_block(node: LaneNode, config: LaneConfig, head: Block) -> int:
+    """The number of the newest block whose receipts are final; -1 where there is none yet."""
+    if config.finality_tag is None:
+        return head.number - config.confirmations + 1
+    tagged = await node.block_by_tag(config.finality_tag)
+    return -1 if tagged is None else tagged.number

@@ -1,0 +1,174 @@
+"""Every change of state that the lane makes, each one compare-and-set under the row lock (money.md section 2).
+
+Nothing that was decided in memory counts: a row that is not where it should be raises IllegalTransition, which undoes the
+whole transaction, and the next look starts from the rows. All functions take many rows at once, since one commit for many
+legs is what makes a lane fast.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Table, bindparam, case, func, insert, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chain.broken import IllegalTransition
+from chain.types import TxHash, Wei
+from models.statuses import IN_FLIGHT_STATES, AttemptKind, TransactionState
+from models.tables.transactions import ChainAttempt, ChainSigner, ChainTransaction
+
+_LEGS: Table = ChainTransaction.__table__  # type: ignore[assignment]  # a declarative class maps to a Table
+_ATTEMPTS: Table = ChainAttempt.__table__  # type: ignore[assignment]  # as above
+
+
+@dataclass(frozen=True, slots=True)
+class NewAttempt:
+    """A signed transaction for a leg, not sent yet. Fees are wei per gas."""
+
+    transaction_id: int
+    nonce: int
+    kind: AttemptKind
+    hash: TxHash
+    raw: bytes
+    max_fee_per_gas: Wei
+    max_priority_fee_per_gas: Wei
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a node said to an attempt. ``maybe_sent``: it may be in a pool now, or be mined."""
+
+    transaction_id: int
+    hash: TxHash
+    answer: str
+    maybe_sent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a canonical receipt says of a leg, and the state that follows from it."""
+
+    transaction_id: int
+    leg: str
+    state: TransactionState
+    tx_hash: TxHash
+    block_number: int
+    block_hash: str
+    gas_used: int
+    effective_gas_price: Wei
+    logs: list[dict[str, Any]]
+    held_reason: str | None = None
+
+
+async def prepare(session: AsyncSession, attempts: Sequence[NewAttempt]) -> None:
+    """QUEUED → PREPARED, with the nonce and the bytes, in one transaction: what is sent later is stored now."""
+    values = {"state": TransactionState.PREPARED, "nonce": bindparam("to_nonce"), "prepared_at": func.now()}
+    rows = [{"row_id": each.transaction_id, "to_nonce": each.nonce} for each in attempts]
+    await _move(session, {TransactionState.QUEUED}, TransactionState.PREPARED, values, rows)
+    stored = [
+        {
+            "hash": each.hash,
+            "transaction_id": each.transaction_id,
+            "kind": each.kind,
+            "raw": each.raw,
+            "max_fee_per_gas": each.max_fee_per_gas,
+            "max_priority_fee_per_gas": each.max_priority_fee_per_gas,
+        }
+        for each in attempts
+    ]
+    await session.execute(insert(_ATTEMPTS), stored)
+
+
+async def abandon_queued(session: AsyncSession, reasons: Mapping[int, str]) -> None:
+    """QUEUED → ABANDONED: no nonce was taken and none ever will be."""
+    values = {"state": TransactionState.ABANDONED, "reason": bindparam("to_reason")}
+    rows = [{"row_id": row_id, "to_reason": reason} for row_id, reason in reasons.items()]
+    await _move(session, {TransactionState.QUEUED}, TransactionState.ABANDONED, values, rows)
+
+
+async def record_answers(session: AsyncSession, answers: Sequence[Answered]) -> None:
+    """PREPARED → BROADCAST for what may be out. A row that the watch has moved on meanwhile is left where it is."""
+    if not answers:
+        return
+    sent = update(_ATTEMPTS).where(_ATTEMPTS.c.hash == bindparam("attempt"))
+    rows = [{"attempt": each.hash, "said": each.answer} for each in answers]
+    connection = await session.connection()
+    await connection.execute(sent.values(sent_at=func.now(), last_answer=bindparam("said")), rows)
+    out = [each.transaction_id for each in answers if each.maybe_sent]
+    prepared = update(_LEGS).where(_LEGS.c.id.in_(out), _LEGS.c.state == TransactionState.PREPARED)
+    await session.execute(prepared.values(state=TransactionState.BROADCAST, broadcast_at=func.now()))
+
+
+async def forget_receipts(session: AsyncSession, ids: Collection[int]) -> None:
+    """MINED → BROADCAST: the block left the chain, and its receipt with it."""
+    values = {
+        "state": TransactionState.BROADCAST,
+        "mined_at": None,
+        **dict.fromkeys(("result_tx_hash", "result_block", "result_block_hash", "logs"), None),
+        **dict.fromkeys(("gas_used", "effective_gas_price"), None),
+    }
+    rows = [{"row_id": row_id} for row_id in ids]
+    await _move(session, {TransactionState.MINED}, TransactionState.BROADCAST, values, rows)
+
+
+async def record_results(session: AsyncSession, results: Sequence[Result]) -> None:
+    """To MINED, to FINAL, or to HELD: what receipts have shown. PREPARED is included, for a send whose answer was lost."""
+    values = {
+        "state": bindparam("to_state"),
+        "held_reason": bindparam("to_held_reason"),
+        "reason": bindparam("to_reason"),
+        "result_tx_hash": bindparam("to_hash"),
+        "result_block": bindparam("to_block"),
+        "result_block_hash": bindparam("to_block_hash"),
+        "gas_used": bindparam("to_gas_used"),
+        "effective_gas_price": bindparam("to_price"),
+        "logs": bindparam("to_logs", type_=_LEGS.c.logs.type),
+        "broadcast_at": func.coalesce(_LEGS.c.broadcast_at, func.now()),
+        "mined_at": func.coalesce(_LEGS.c.mined_at, func.now()),
+        "final_at": case((bindparam("is_final"), func.now()), else_=None),
+    }
+    await _move(session, IN_FLIGHT_STATES, "MINED, FINAL or HELD", values, [_result_row(each) for each in results])
+
+
+async def pause_signer(session: AsyncSession, chain_id: int, address: str, reason: str) -> None:
+    """Stops all new nonces of a signer until a person has looked. The first reason stays."""
+    statement = (
+        update(ChainSigner)
+        .where(ChainSigner.chain_id == chain_id, ChainSigner.address == address, ChainSigner.paused_at.is_(None))
+        .values(paused_at=func.now(), paused_reason=reason)
+    )
+    await session.execute(statement)
+
+
+def _result_row(result: Result) -> dict[str, Any]:
+    reverted = result.state is TransactionState.FINAL_REVERTED
+    return {
+        "row_id": result.transaction_id,
+        "to_state": result.state,
+        "to_held_reason": result.held_reason,
+        "to_reason": "the contract call reverted" if reverted else None,
+        "to_hash": result.tx_hash,
+        "to_block": result.block_number,
+        "to_block_hash": result.block_hash,
+        "to_gas_used": result.gas_used,
+        "to_price": result.effective_gas_price,
+        "to_logs": result.logs,
+        "is_final": result.state.startswith("FINAL"),
+    }
+
+
+async def _move(
+    session: AsyncSession,
+    sources: Collection[TransactionState],
+    target: str,
+    values: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+) -> None:
+    """The one compare-and-set. Rows are locked in the order of their ids, as everywhere."""
+    if not rows:
+        return
+    statement = update(_LEGS).where(_LEGS.c.id == bindparam("row_id"), _LEGS.c.state.in_(sources)).values(dict(values))
+    connection = await session.connection()
+    moved = await connection.execute(statement, sorted(rows, key=lambda row: row["row_id"]))
+    if moved.rowcount != len(rows):
+        raise IllegalTransition(target, len(rows), moved.rowcount)

@@ -1,0 +1,155 @@
+"""From sent to final: receipts of what is in flight, checked against the chain as it is now (money.md section 2)."""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, select
+
+from chain.allowance import AllowanceKeeper
+from chain.election import Office
+from chain.lane_config import final_block
+from chain.legs import ExpectedLog
+from chain.sending import Outbox
+from chain.transitions import Result, forget_receipts, record_results
+from chain.types import Block, BlockHash, BlockNumber, Receipt, TxHash
+from chain.verdicts import Evidence, InFlight, Mined, canonical_receipt, left_the_chain, result_of
+from models.statuses import IN_FLIGHT_STATES, AttemptKind, LegName, TransactionState
+from models.tables.transactions import ChainAttempt, ChainTransaction
+
+_LOOK_AGAIN_POLLS = 5
+"""A receipt that a lagging node kept back is asked for again after so many polls, even if no block came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """Whether anything is in flight, so that the next look comes soon; and whether the vault's allowance may have changed."""
+
+    busy: bool
+    approval_ended: bool
+
+
+class Watcher:
+    def __init__(self, office: Office, outbox: Outbox, allowance: AllowanceKeeper) -> None:
+        self._term = office.term
+        self._node = office.node
+        self._config = office.config
+        self._log = office.log
+        self._outbox = outbox
+        self._allowance = allowance
+        self._seen: BlockHash | None = None
+
+    async def look(self) -> Looked:
+        """One look at everything in flight."""
+        if not await self._anything_in_flight():
+            return Looked(busy=False, approval_ended=False)
+        head = await self._node.head()
+        results: list[Result] = []
+        if head.hash != self._seen:
+            self._see(head)
+            results = await self._settle(await self._in_flight(), head)
+        await self._outbox.resend_stale()
+        return Looked(busy=True, approval_ended=await self._end_approvals(results))
+
+    async def _settle(self, legs: Sequence[InFlight], head: Block) -> list[Result]:
+        evidence = await self._gather(legs, head)
+        mined = [found for leg in legs if (found := canonical_receipt(leg, evidence)) is not None]
+        news = [found for found in mined if found.final or found.leg.state is not TransactionState.MINED]
+        gone = [leg.id for leg in legs if left_the_chain(leg, evidence)]
+        results = await self._results([found for found in news if found.leg.id not in gone])
+        if results or gone:
+            async with self._term.transaction() as session:
+                await record_results(session, results)
+                await forget_receipts(session, gone)
+        await self._follow_up(results, gone)
+        return results
+
+    async def _gather(self, legs: Sequence[InFlight], head: Block) -> Evidence:
+        """Receipts first, headers after them. A MINED leg's receipt is read again only when it is deep enough to count."""
+        final = await final_block(self._node, self._config, head)
+        waiting = [leg for leg in legs if leg.block_number is None or leg.block_number <= final]
+        hashes = [tx_hash for leg in waiting for tx_hash in leg.attempts]
+        found = [receipt for receipt in await self._node.receipts(hashes) if receipt is not None]
+        numbers = sorted({*_blocks_of(found), *(leg.block_number for leg in legs if leg.block_number is not None)})
+        headers = await self._node.blocks([BlockNumber(number) for number in numbers])
+        return Evidence(
+            receipts={receipt.tx_hash: receipt for receipt in found},
+            headers=dict(zip(numbers, headers, strict=True)),
+            final_block=final,
+        )
+
+    async def _results(self, news: Sequence[Mined]) -> list[Result]:
+        expected = await self._expected_logs([found.leg.id for found in news if found.final])
+        config = self._config
+        return [result_of(found, expected.get(found.leg.id, []), config.usdc, config.wallet) for found in news]
+
+    async def _follow_up(self, results: Sequence[Result], gone: Collection[int]) -> None:
+        for result in results:
+            if result.state is TransactionState.HELD:
+                self._log.error("leg_held", transaction_id=result.transaction_id, reason=result.held_reason)
+        if gone:
+            self._log.warning("blocks_left_the_chain", transaction_ids=sorted(gone))
+            self._seen = None
+            await self._outbox.resend(gone)
+
+    async def _end_approvals(self, results: Sequence[Result]) -> bool:
+        ended = [each for each in results if each.leg == LegName.APPROVE and each.state.startswith("FINAL")]
+        for approval in ended:
+            await self._allowance.approval_ended(approval.state)
+        return len(ended) > 0
+
+    def _see(self, head: Block) -> None:
+        self._seen = head.hash
+        patience = _LOOK_AGAIN_POLLS * self._config.block_poll.total_seconds()
+        asyncio.get_running_loop().call_later(patience, self._forget, head.hash)
+
+    def _forget(self, block_hash: BlockHash) -> None:
+        if self._seen == block_hash:
+            self._seen = None
+
+    async def _anything_in_flight(self) -> bool:
+        query = select(ChainTransaction.id).where(*self._ours_in_flight()).limit(1)
+        async with self._term.transaction() as session:
+            return await session.scalar(query) is not None
+
+    def _ours_in_flight(self) -> tuple[ColumnElement[bool], ...]:
+        return (
+            ChainTransaction.chain_id == self._config.chain_id,
+            ChainTransaction.signer == self._config.wallet,
+            ChainTransaction.state.in_(IN_FLIGHT_STATES),
+        )
+
+    async def _in_flight(self) -> list[InFlight]:
+        query = (
+            select(
+                ChainTransaction.id,
+                ChainTransaction.leg,
+                ChainTransaction.state,
+                ChainTransaction.result_block,
+                ChainTransaction.result_block_hash,
+                ChainAttempt.hash,
+                ChainAttempt.kind,
+            )
+            .join(ChainAttempt, ChainAttempt.transaction_id == ChainTransaction.id)
+            .where(*self._ours_in_flight())
+            .order_by(ChainTransaction.id)
+        )
+        async with self._term.transaction() as session:
+            rows = (await session.execute(query)).all()
+        legs: dict[int, InFlight] = {}
+        attempts: dict[int, dict[TxHash, AttemptKind]] = {}
+        for row_id, leg, state, number, block_hash, tx_hash, kind in rows:
+            attempts.setdefault(row_id, {})[TxHash(tx_hash)] = kind
+            legs[row_id] = InFlight(row_id, leg, state, number, block_hash, attempts[row_id])
+        return list(legs.values())
+
+    async def _expected_logs(self, ids: Sequence[int]) -> Mapping[int, Sequence[ExpectedLog]]:
+        if not ids:
+            return {}
+        query = select(ChainTransaction.id, ChainTransaction.expected_logs).where(ChainTransaction.id.in_(ids))
+        async with self._term.transaction() as session:
+            return {row.id: row.expected_logs for row in (await session.execute(query)).all()}
+
+
+def _blocks_of(receipts: Sequence[Receipt]) -> set[int]:
+    return {receipt.block_number for receipt in receipts}
