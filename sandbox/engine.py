@@ -78,6 +78,7 @@ class Engine:
     def __init__(self, folder: Path, lock: int, config: EngineConfig, api_port: int) -> None:
         self.folder = folder
         self.api_url = f"http://{LOOPBACK}:{api_port}"
+        self.config = config
         self.variables = config.variables(self.api_url)
         self._lock = lock
         self._api_port = api_port

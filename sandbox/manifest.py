@@ -43,6 +43,10 @@ class Manifest(BaseModel):
     def save(self, path: Path) -> None:
         write_private(path, self.model_dump_json(indent=2) + "\n")
 
+    def with_line(self, user: int, line: OpenedLine) -> Self:
+        lines = tuple(line if place == user else kept for place, kept in enumerate(self.lines))
+        return self.model_copy(update={"lines": lines})
+
     async def describes(self, client: ChainClient, database: AsyncEngine) -> bool:
         """Whether the chain is that of the manifest, and the newest that the database takes for final is on it."""
         try:

@@ -35,13 +35,25 @@ DATABASE = "loan_engine"
 API_PORT = 8000
 
 
-@dataclass(frozen=True)
+@dataclass
 class Sandbox:
+    """Everything runs; the contracts, the partner and the users' lines are as the manifest says."""
+
+    folder: Path
     stack: Stack
     engine: Engine
     chain: SeededChain
     database: AsyncEngine
     manifest: Manifest
+
+    async def free_line(self, user: int) -> OpenedLine:
+        """The credit line of this user (0 or 1); a new one from now on, where a loan stands on the last."""
+        line = self.manifest.lines[user]
+        if not await self.chain.is_free(line):
+            line = await self.chain.open_line(user)
+            self.manifest = self.manifest.with_line(user, line)
+            self.manifest.save(self.folder / MANIFEST)
+        return line
 
 
 @asynccontextmanager
@@ -112,7 +124,7 @@ class _Opening:
             await engine.start_all(API, WORKER)
         with self.doing("USDC of the operator's own on the platform wallet"):
             await fund_float(chain, parts.database)
-        return Sandbox(parts.stack, engine, chain, parts.database, manifest)
+        return Sandbox(self.folder, parts.stack, engine, chain, parts.database, manifest)
 
     async def _seed(self, parts: _Parts, accounts: Accounts) -> tuple[SeededChain, Lines]:
         with self.doing("Contracts, liquidity, two users with credit lines"):
