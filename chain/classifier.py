@@ -131,7 +131,7 @@ RULES: tuple[Rule, ...] = (
         SendClass.STOP,
         ("invalid chain id", "geth, anvil, arbitrum"),
         ("wrong chain id", "besu"),
-        ("wrongchainid", "besu"),
+        ("wrong chainid", "besu"),
         ("chain id mismatch", "reth"),
         ("incompatible eip-155", "anvil"),
         ("replay-protected", "geth"),

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Table, bindparam, case, func, insert, update
+from sqlalchemy import Table, bindparam, case, func, insert, or_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.broken import IllegalTransition
@@ -62,6 +62,8 @@ class Result:
 
 async def prepare(session: AsyncSession, attempts: Sequence[NewAttempt]) -> None:
     """QUEUED → PREPARED, with the nonce and the bytes, in one transaction: what is sent later is stored now."""
+    if not attempts:
+        return
     values = {"state": TransactionState.PREPARED, "nonce": bindparam("to_nonce"), "prepared_at": func.now()}
     rows = [{"row_id": each.transaction_id, "to_nonce": each.nonce} for each in attempts]
     await _move(session, {TransactionState.QUEUED}, TransactionState.PREPARED, values, rows)
@@ -167,7 +169,8 @@ async def _move(
     """The one compare-and-set. Rows are locked in the order of their ids, as everywhere."""
     if not rows:
         return
-    statement = update(_LEGS).where(_LEGS.c.id == bindparam("row_id"), _LEGS.c.state.in_(sources)).values(dict(values))
+    from_there = or_(*(_LEGS.c.state == source for source in sorted(sources)))
+    statement = update(_LEGS).where(_LEGS.c.id == bindparam("row_id"), from_there).values(dict(values))
     connection = await session.connection()
     moved = await connection.execute(statement, sorted(rows, key=lambda row: row["row_id"]))
     if moved.rowcount != len(rows):
