@@ -78,7 +78,7 @@ def problem_of(payload: RefusalPayload, base: str, trace_id: str, operation_id: 
         code=payload.code,
         trace_id=trace_id,
         operation_id=operation_id,
-        figures=payload.figures or None,
+        figures=dict(sorted(payload.figures.items())) or None,  # PostgreSQL's jsonb keeps another order than Temporal
     )
 
 
