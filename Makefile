@@ -26,7 +26,7 @@ $(INSTALLED): $(LOCKS)
 	fi
 	@echo "Installing Python packages (about 300 MB where they are not cached)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
-	@$(BIN)/uv pip sync --quiet --no-config --python $(BIN)/python --require-hashes requirements/lock.txt
+	@$(BIN)/uv pip sync --quiet --no-config --compile-bytecode --python $(BIN)/python --require-hashes requirements/lock.txt
 	@echo "Installing npm packages (Anvil, the Solidity compiler, OpenZeppelin)"
 	@$(BIN)/python -c 'from contracts.node import ensure_packages; ensure_packages()'
 	@touch $@
@@ -43,6 +43,7 @@ check: install ## format, lint, types, layers, dependencies, contracts and migra
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
+	$(BIN)/deptry sandbox bench tests contracts --exclude contracts/node_modules --extend-exclude var --ignore DEP002,DEP004
 	$(BIN)/python contracts/build.py --check
 	$(BIN)/python -m sandbox.schema_check
 
