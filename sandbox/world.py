@@ -122,12 +122,12 @@ class _Opening:
         manifest = kept or await self._remember(parts, chain, lines)
         with self.doing("API and worker"):
             await engine.start_all(API, WORKER)
-        with self.doing("USDC of the operator's own on the platform wallet"):
+        with self.doing("USDC on the platform wallet"):
             await fund_float(chain, parts.database)
         return Sandbox(self.folder, parts.stack, engine, chain, parts.database, manifest)
 
     async def _seed(self, parts: _Parts, accounts: Accounts) -> tuple[SeededChain, Lines]:
-        with self.doing("Contracts, liquidity, two users with credit lines"):
+        with self.doing("Contracts, pool, two credit lines"):
             async with mined_at_once(parts.client, self.options.anvil.block_time):
                 chain = await seed_chain(parts.client, accounts)
                 lines = (await chain.open_line(0), await chain.open_line(1))

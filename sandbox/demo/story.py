@@ -104,7 +104,7 @@ class Story:
         return answer.operation_id
 
     async def _pay_off(self, loan_id: str) -> str:
-        with self.view.step("GET /v1/loans/{{id}}/payoff") as step:
+        with self.view.step("GET /v1/loans/{id}/payoff") as step:
             payoff = await self.partner.payoff(loan_id)
             owed, interest = format_usdc(int(payoff.outstanding)), format_usdc(int(payoff.interest))
             step.note = f"{owed} USDC are owed, {interest} of them interest"
@@ -148,15 +148,16 @@ class Story:
                 raise DemoFailed(f"the loan is {loan.status}, where it should be {status}")
 
 
-_MEANING = {
-    "borrow": "the vault lends to the platform wallet",
-    "settle": "the payout goes to the partner",
-    "collect": "the partner pays the platform wallet",
-    "repay": "the platform wallet pays the vault",
-    "residue": "the second's interest, by the platform",
+_WAYS = {
+    "borrow": "pool → platform wallet",
+    "settle": "platform wallet → partner",
+    "unwind": "platform wallet → pool",
+    "collect": "partner → platform wallet",
+    "repay": "platform wallet → pool",
+    "residue": "platform float → pool",
+    "refund": "platform wallet → partner",
 }
 
 
 def _title(entry: TimelineEntry) -> str:
-    name = entry.leg.partition("-")[0]
-    return f"{entry.leg}: {_MEANING.get(name, name)}"
+    return f"{entry.leg}: {_WAYS.get(entry.leg.partition('-')[0], 'on chain')}"

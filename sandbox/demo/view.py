@@ -16,7 +16,7 @@ from rich.text import Text
 
 PLAIN_WIDTH = 160
 REDRAWS_A_SECOND = 12
-TITLE_WIDTH = 44
+TITLE_WIDTH = 38
 
 
 @dataclass
@@ -34,7 +34,8 @@ class Step:
     @property
     def duration(self) -> str:
         passed = self.took or (self.ended or datetime.now(UTC)) - self.begun
-        return f"{passed.total_seconds():.1f} s"
+        milliseconds = passed // timedelta(milliseconds=1)
+        return f"{milliseconds} ms" if passed < timedelta(seconds=1) else f"{passed.total_seconds():.1f} s"
 
     def end(self, *, failed: bool = False) -> None:
         self.ended, self.failed = datetime.now(UTC), failed
