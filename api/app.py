@@ -1,11 +1,13 @@
 """The API process: one builder that wires everything, and ``main()``. ``python -m api.app --host 0.0.0.0 --port 8000``."""
 
 import argparse
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import FrameType
 from typing import Any
 
+import structlog
 import uvicorn
 from fastapi import FastAPI
 
@@ -15,6 +17,8 @@ from api.problems import ProblemHandlers
 from api.resources import Resources, open_resources
 from api.routes import chain, grants, health, loans, operations
 from settings import Settings
+from startup import SettingAtFault, read_settings
+from telemetry import configure_logging
 
 GRACE_SECONDS = 10
 """What a stopping server gives to requests in flight; long polls are let go at once."""
@@ -79,22 +83,31 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serves until it is told to stop. Exit status 2 where a setting is missing or malformed, and its name in the log."""
     parser = argparse.ArgumentParser(prog="python -m api.app", description="The REST API of the loan engine.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     asked = parser.parse_args(arguments)
-    app = create_app(Settings())
+    configure_logging("api")
+    try:
+        settings = read_settings(Settings)
+    except SettingAtFault as fault:
+        structlog.get_logger().error("cannot start", setting=fault.setting, problem=fault.problem)
+        return 2
+    app = create_app(settings)
     config = uvicorn.Config(
         app,
         host=asked.host,
         port=asked.port,
         access_log=False,
+        log_config=None,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     _Server(config, app).run()
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -14,13 +14,14 @@ from api.administration import set_status as change_status
 from models.statuses import PartnerStatus, PartnerTier, Scope
 from models.tables.session import open_database, transactions
 from settings import Settings
+from startup import SettingAtFault, read_settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     try:
-        said = asyncio.run(_run(Settings(), asked))
-    except AdministrationRefused as refused:
+        said = asyncio.run(_run(read_settings(Settings), asked))
+    except (AdministrationRefused, SettingAtFault) as refused:
         sys.stderr.write(f"{refused}\n")
         return 1
     sys.stdout.write(f"{said}\n")
