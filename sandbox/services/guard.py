@@ -20,7 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-PR_SET_PDEATHSIG, PR_SET_KEEPCAPS, PR_SET_CHILD_SUBREAPER = 1, 8, 36
+PR_SET_PDEATHSIG, PR_SET_KEEPCAPS, PR_SET_SECUREBITS, PR_SET_CHILD_SUBREAPER = 1, 8, 28, 36
+SECBIT_NO_SETUID_FIXUP = 1 << 2
 PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 47, 2
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 1, 2
 CAPABILITY_VERSION_3 = 0x20080522
@@ -58,6 +59,8 @@ def become(uid: int, gid: int) -> None:
     os.setgroups([])
     os.setgid(gid)
     prctl(PR_SET_KEEPCAPS, 1)
+    # Without this bit access(2), with which PostgreSQL looks for its own programs, sets aside the right kept below.
+    prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP)
     os.setuid(uid)
     if sys.platform == "linux":
         keep_search_right()
