@@ -1,0 +1,105 @@
+"""What stops a leg in the transaction that would give it its nonce."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import update
+
+from models.messages.legs import CollectCall
+from models.statuses import PartnerStatus, TransactionState
+from models.tables.operations import Operation
+from models.tables.partners import ApiKey, CreditLineGrant, Partner
+from tests.chain.lane.desk import SETTLEMENT, Desk
+from tests.chain.world import USD
+
+NOW = datetime.now(UTC)
+Stop = Callable[[Desk], Awaitable[None]]
+
+
+async def _suspend(desk: Desk) -> None:
+    async with desk.transaction() as session:
+        await session.execute(update(Partner).values(status=PartnerStatus.SUSPENDED))
+
+
+async def _revoke_key(desk: Desk) -> None:
+    async with desk.transaction() as session:
+        await session.execute(update(ApiKey).values(revoked_at=NOW))
+
+
+async def _expire_key(desk: Desk) -> None:
+    async with desk.transaction() as session:
+        await session.execute(update(ApiKey).values(expires_at=NOW))
+
+
+async def _revoke_grant(desk: Desk) -> None:
+    async with desk.transaction() as session:
+        await session.execute(update(CreditLineGrant).values(revoked_at=NOW))
+
+
+async def _expire_grant(desk: Desk) -> None:
+    async with desk.transaction() as session:
+        await session.execute(update(CreditLineGrant).values(expires_at=NOW - timedelta(days=1)))
+
+
+async def _cancel(desk: Desk) -> None:
+    async with desk.transaction() as session:
+        await session.execute(update(Operation).values(cancel_requested_at=NOW))
+
+
+STOPS: list[tuple[Stop, str]] = [
+    (_suspend, "the partner is SUSPENDED"),
+    (_revoke_key, "the API key was revoked"),
+    (_expire_key, "the API key has expired"),
+    (_revoke_grant, "the grant for the credit line was revoked"),
+    (_cancel, "a cancellation was asked for"),
+]
+
+
+@pytest.mark.parametrize(("stop", "reason"), STOPS, ids=[reason for _, reason in STOPS])
+async def test_a_borrow_that_is_no_longer_allowed_is_abandoned(desk: Desk, stop: Stop, reason: str) -> None:
+    """Nothing is sent, no nonce is taken, the row says why, and the leg behind it goes out at the first nonce."""
+    await desk.lane_known()
+    operation_id = await desk.operation()
+    await desk.queue(desk.borrow(operation_id))
+    await stop(desk)
+    other = await desk.settle()
+    async with desk.running():
+        row = await desk.until(operation_id, "borrow", TransactionState.ABANDONED)
+        behind = await desk.until(other, "settle", TransactionState.FINAL_OK)
+    assert (row.reason, row.nonce) == (reason, None)
+    assert behind.nonce == 0
+    assert len(await desk.attempts()) == 1
+
+
+@pytest.mark.parametrize(("stop", "reason"), [each for each in STOPS if each[0] is not _revoke_grant])
+async def test_a_collection_that_is_no_longer_allowed_is_abandoned(desk: Desk, stop: Stop, reason: str) -> None:
+    """A collection obeys the same rules, but for the grant, which it does not need."""
+    await desk.lane_known()
+    operation_id = await desk.operation()
+    await desk.queue(desk.plan(operation_id, "collect", CollectCall(payer=SETTLEMENT, amount=USD)))
+    await stop(desk)
+    async with desk.running():
+        row = await desk.until(operation_id, "collect", TransactionState.ABANDONED)
+    assert row.reason == reason
+    assert await desk.sent_count() == 0
+
+
+@pytest.mark.parametrize("stop", [_suspend, _revoke_key, _revoke_grant, _cancel])
+async def test_money_on_its_way_is_finished(desk: Desk, stop: Stop) -> None:
+    """What stops a borrow does not stop the settlement of one that was sent."""
+    await desk.lane_known()
+    operation_id = await desk.settle()
+    await stop(desk)
+    async with desk.running():
+        await desk.until(operation_id, "settle", TransactionState.FINAL_OK)
+
+
+async def test_a_grant_that_expired_since_still_holds(desk: Desk) -> None:
+    """A grant had to be live at the reservation; that it expires later is ignored."""
+    await desk.lane_known()
+    operation_id = await desk.operation()
+    await desk.queue(desk.borrow(operation_id), gas=None)
+    await _expire_grant(desk)
+    async with desk.running():
+        await desk.until(operation_id, "borrow", TransactionState.FINAL_OK)
