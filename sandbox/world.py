@@ -23,7 +23,7 @@ from sandbox.services import Stack, StackOptions
 from sandbox.services.process import LEFTOVERS_LIMIT, ensured, locked_folder
 from sandbox.services.stack import A_KILLED_PROCESS_ENDS
 
-Doing = Callable[[str], AbstractContextManager[None]]
+Doing = Callable[[str], AbstractContextManager[object]]
 """Says what is being done, for as long as the block lasts."""
 
 Lines = tuple[OpenedLine, OpenedLine]

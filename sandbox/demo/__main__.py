@@ -13,7 +13,7 @@ from contracts.deploy import SandboxError as ContractsError
 from sandbox.demo.checks import check, read_limits
 from sandbox.demo.links import TRY_AMOUNT, borrow_command, links, write_env_file
 from sandbox.demo.partner import PartnerClient
-from sandbox.demo.story import Story, Told
+from sandbox.demo.story import Story, Told, finish_interrupted
 from sandbox.demo.tables import balances_table, checks_lines
 from sandbox.demo.view import View, view
 from sandbox.engine import ROOT
@@ -39,6 +39,7 @@ class Demo:
         async with AsyncExitStack() as opened:
             with self.view.section("Start"):
                 sandbox = await opened.enter_async_context(open_sandbox(self.folder, StackOptions(), self.view.doing))
+                await finish_interrupted(sandbox, self.view)
             try:
                 await self._show(sandbox)
             finally:
@@ -50,6 +51,7 @@ class Demo:
             line = await sandbox.free_line(0)
             before = await read_limits(sandbox)
             told = await Story(sandbox, partner, self.view, line, sandbox.chain.accounts.users[0]).tell()
+            self.view.write("\nBalances in USDC")
             self.view.show(balances_table(told))
             checks = await check(sandbox, told, before)
             self.view.write(checks_lines(checks))
@@ -68,9 +70,9 @@ class Demo:
         until = "gone when this ends: leave ONCE=1 out to keep it up" if self.once else "while this is up"
         self.view.write(f"\nLook around ({until})")
         for name, where in {**links(sandbox, told), "URLs, addresses, keys": str(env_file)}.items():
-            self.view.write(f"  {name:<24}{where}")
+            self.view.write(f"  {name:<26}{where}")
         self.view.write("\nTry a borrow of your own; pasted again, it answers the same and moves nothing")
-        self.view.write(borrow_command(sandbox, line, f"try-{told.partner_loan_id}"))
+        self.view.write(borrow_command(sandbox, line, told.partner_loan_id.replace("demo-", "try-")))
 
 
 async def run(demo: Demo) -> int:

@@ -106,7 +106,11 @@ async def _in_database(sandbox: Sandbox, told: Told, before: Limits) -> list[Che
     borrowed = after.borrowed_on.get(day, 0) - before.borrowed_on.get(day, 0)
     return [
         Check("engine: the loan is REPAID", told.loan.status is LoanStatus.REPAID, told.loan.status),
-        _equal("engine: the total limit is whole again", [after.total], [before.total]),
+        Check(
+            "engine: the total limit is whole again",
+            after.total == before.total,
+            f"{format_usdc(after.total)} in use, {format_usdc(before.total)} before",
+        ),
         _equal("engine: the day still shows the borrow", [borrowed], [int(told.loan.principal)]),
         _equal("ledger: its cash is the platform wallet's USDC", [cash], [wallet]),
     ]

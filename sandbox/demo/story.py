@@ -2,17 +2,21 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from eth_account.signers.local import LocalAccount
+from sqlalchemy import func, select
 
 from api.answers import LoanAnswer, OperationAnswer, TimelineEntry
 from chain.contracts.senior_pool import SeniorPool
 from chain.types import BlockNumber
 from contracts.funding import OpenedLine
 from models.money import format_usdc
-from models.statuses import LIVE_STATES, LoanStatus, OperationState, TransactionState
+from models.statuses import LIVE_STATES, LoanStatus, OperationKind, OperationState, TransactionState
+from models.tables.operations import Operation
+from models.tables.session import transactions
 from sandbox.accounts import address_of
 from sandbox.demo.partner import PartnerClient
 from sandbox.demo.view import Step, View
@@ -22,10 +26,29 @@ from sandbox.world import Sandbox
 
 AMOUNT = 5_000 * USDC
 PATIENCE = timedelta(minutes=2)
+POLL = timedelta(milliseconds=500)
 
 
 class DemoFailed(SandboxError):
     """An operation of the demo did not end as it should."""
+
+
+async def finish_interrupted(sandbox: Sandbox, view: View) -> None:
+    """Wait for operations that an earlier start left in the middle: the engine takes them up again by itself."""
+    if not await _open_operations(sandbox):
+        return
+    with view.doing("Finish what was interrupted") as step, suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE.total_seconds()):
+            while left := await _open_operations(sandbox):
+                step.note = f"{left} to go"
+                await asyncio.sleep(POLL.total_seconds())
+            step.note = ""
+
+
+async def _open_operations(sandbox: Sandbox) -> int:
+    asked = select(func.count()).where(Operation.kind != OperationKind.SYSTEM, Operation.state == OperationState.OPEN)
+    async with transactions(sandbox.database)() as session:
+        return await session.scalar(asked) or 0
 
 
 @dataclass(frozen=True)
@@ -61,7 +84,7 @@ class Story:
 
     async def tell(self) -> Told:
         head = await self.sandbox.chain.client.head()
-        loan_id = f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
+        loan_id = f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S}"
         before = await self.balances()
         with self.view.section("A user lets the partner borrow"):
             await self._consent()
@@ -96,9 +119,10 @@ class Story:
     async def _borrow(self, loan_id: str) -> str:
         with self.view.step("POST /v1/loans") as step:
             answer = await self.partner.borrow(self.line, AMOUNT, loan_id)
+            step.note = str(answer.decision)
             if answer.quote is not None:
                 fee, payout = format_usdc(int(answer.quote.fee)), format_usdc(int(answer.quote.payout))
-                step.note = f"{answer.decision}: fee {fee}, payout {payout} USDC"
+                step.note += f": fee {fee}, payout {payout} USDC"
         await self._follow(answer.operation_id)
         await self._expect(loan_id, LoanStatus.ACTIVE)
         return answer.operation_id
@@ -134,7 +158,7 @@ class Story:
         step = legs.get(key)
         if step is None:
             step = legs[key] = self.view.begin(_title(entry))
-        step.note, step.tx_hash = entry.reason or entry.state.lower(), entry.tx_hash or ""
+        step.note, step.tx_hash = entry.reason or _standing(entry), entry.tx_hash or ""
         if entry.state in LIVE_STATES:
             return
         step.took = None if entry.final_at is None else entry.final_at - entry.queued_at
@@ -157,6 +181,10 @@ _WAYS = {
     "residue": "platform float → pool",
     "refund": "platform wallet → partner",
 }
+
+
+def _standing(entry: TimelineEntry) -> str:
+    return entry.state.lower() if entry.block_number is None else f"block {entry.block_number}"
 
 
 def _title(entry: TimelineEntry) -> str:

@@ -14,7 +14,7 @@ CHECK_WIDTH = 58
 
 def balances_table(told: Told) -> Table:
     """Who has how many USDC, before and after; the fee is what the platform wallet keeps of a borrow."""
-    table = Table(title="USDC", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
     table.add_column("")
     for moment, _ in told.balances:
         table.add_column(moment, justify="right")
@@ -32,4 +32,4 @@ def balances_table(told: Told) -> Table:
 
 def checks_lines(checks: Sequence[Check]) -> str:
     lines = [f"  {'✓' if each.right else '✗'} {each.what:<{CHECK_WIDTH}} {each.found}" for each in checks]
-    return "\n".join(["Checks", *lines])
+    return "\n".join(["\nChecks", *lines])

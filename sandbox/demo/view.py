@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
@@ -17,6 +17,7 @@ from rich.text import Text
 PLAIN_WIDTH = 160
 REDRAWS_A_SECOND = 12
 TITLE_WIDTH = 38
+WIDE = 130
 
 
 @dataclass
@@ -47,15 +48,17 @@ class Section:
     steps: list[Step] = field(default_factory=list)
     spinner: Spinner = field(default_factory=lambda: Spinner("dots", style="cyan"))
 
-    def __rich__(self) -> RenderableType:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         table = Table.grid(padding=(0, 1))
         table.add_column(width=1)
         table.add_column(width=TITLE_WIDTH, no_wrap=True)
         table.add_column(justify="right", width=7)
         table.add_column(ratio=1, overflow="fold")
         for step in self.steps:
-            table.add_row(self._mark(step), step.title, Text(step.duration, style="dim"), _outcome(step))
-        return Group(Text(f"\n{self.title}", style="bold"), table)
+            outcome = _outcome(step, whole=options.max_width >= WIDE)
+            table.add_row(self._mark(step), step.title, Text(step.duration, style="dim"), outcome)
+        yield Text(f"\n{self.title}", style="bold")
+        yield table
 
     def _mark(self, step: Step) -> RenderableType:
         if step.ended is None:
@@ -63,10 +66,12 @@ class Section:
         return Text("✗", style="bold red") if step.failed else Text("✓", style="green")
 
 
-def _outcome(step: Step) -> Text:
+def _outcome(step: Step, *, whole: bool = True) -> Text:
+    """What came of a step; of a hash only its ends, where the whole does not fit into a line."""
     parts = [Text(step.note)] if step.note else []
     if step.tx_hash:
-        parts.append(Text(step.tx_hash, style="cyan"))
+        shown = step.tx_hash if whole else f"{step.tx_hash[:12]}…{step.tx_hash[-6:]}"
+        parts.append(Text(shown, style="cyan"))
     return Text("  ").join(parts)
 
 
@@ -94,11 +99,11 @@ class View:
         self.end(step, failed=step.failed)
 
     @contextmanager
-    def doing(self, title: str) -> Iterator[None]:
+    def doing(self, title: str) -> Iterator[Step]:
         """A step that may take long, so that plain lines say when it begins, too."""
         self.announce(title)
-        with self.step(title):
-            yield
+        with self.step(title) as step:
+            yield step
 
     def begin(self, title: str) -> Step:
         step = Step(title)
