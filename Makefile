@@ -26,7 +26,7 @@ $(INSTALLED): $(LOCKS)
 	fi
 	@echo "Installing Python packages (about 300 MB where they are not cached)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
-	@$(BIN)/uv pip sync --quiet --no-config --compile-bytecode --python $(BIN)/python --require-hashes requirements/lock.txt
+	@$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements/lock.txt
 	@echo "Installing npm packages (Anvil, the Solidity compiler, OpenZeppelin)"
 	@$(BIN)/python -c 'from contracts.node import ensure_packages; ensure_packages()'
 	@touch $@

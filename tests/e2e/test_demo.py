@@ -9,6 +9,8 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from sandbox.services.process import ensured, locked_folder
 from sandbox.world import PARTS
 
@@ -40,6 +42,7 @@ async def nothing_runs(folder: Path) -> bool:
     return True
 
 
+@pytest.mark.timeout(600)
 async def test_the_demo_ends_well_goes_on_and_starts_afresh_when_its_chain_is_gone(tmp_path: Path) -> None:
     """A second start borrows again on the same contracts; without the chain's state everything is made anew."""
     assert SEEDING in await tell_once(tmp_path)
