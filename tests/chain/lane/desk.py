@@ -19,7 +19,7 @@ from chain.codec import checksum
 from chain.lane import SignerLane
 from chain.lane_config import LaneConfig, LaneNode
 from chain.legs import PlannedLeg, plan_leg
-from chain.signer import KeyFileSigner
+from chain.signer import KeyFileSigner, SignedTransaction, Signer, UnsignedTransaction
 from chain.types import CallRequest
 from contracts.funding import fund_gas, mint_usdc, set_operator
 from models import accounts
@@ -69,20 +69,18 @@ class Desk:
 
     # Lanes
 
-    def lane(self, node: LaneNode | None = None, **changes: Any) -> SignerLane:
+    def lane(self, node: LaneNode | None = None, signer: Signer | None = None, **changes: Any) -> SignerLane:
         config = replace(self.config, **changes)
-        return SignerLane(config, self.database, node or self.world.client, self.signer)
+        return SignerLane(config, self.database, node or self.world.client, signer or self.signer)
 
     @asynccontextmanager
     async def running(self, lane: SignerLane | None = None) -> AsyncIterator[SignerLane]:
-        """The lane at work, and stopped as a process is on SIGTERM."""
+        """The lane at work, and stopped as a process is on SIGTERM; a test that fails ends it at once, as by a kill."""
         lane = lane or self.lane()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(lane.run())
-            try:
-                yield lane
-            finally:
-                await lane.stop()
+            yield lane
+            await lane.stop()
 
     async def lane_known(self) -> None:
         """The signer's row, without which no leg can be inserted."""
@@ -203,6 +201,25 @@ class Desk:
     async def sent_count(self) -> int:
         """How many transactions of the wallet the chain has mined."""
         return await self.world.client.nonce(self.wallet, "latest")
+
+
+@dataclass
+class Interrupted:
+    """A signer in whose first signature something else happens, as it may between any two transactions of a lane."""
+
+    signer: Signer
+    meanwhile: Callable[[], Awaitable[None]]
+    calls: int = 0
+
+    @property
+    def address(self) -> ChecksumAddress:
+        return self.signer.address
+
+    async def sign(self, transaction: UnsignedTransaction) -> SignedTransaction:
+        self.calls += 1
+        if self.calls == 1:
+            await self.meanwhile()
+        return await self.signer.sign(transaction)
 
 
 async def open_desk(world: World, database: AsyncEngine) -> Desk:

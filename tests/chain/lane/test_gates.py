@@ -10,7 +10,8 @@ from models.messages.legs import CollectCall
 from models.statuses import PartnerStatus, TransactionState
 from models.tables.operations import Operation
 from models.tables.partners import ApiKey, CreditLineGrant, Partner
-from tests.chain.lane.desk import SETTLEMENT, Desk
+from models.tables.transactions import ChainSigner
+from tests.chain.lane.desk import SETTLEMENT, Desk, Interrupted, eventually
 from tests.chain.world import USD
 
 NOW = datetime.now(UTC)
@@ -47,6 +48,15 @@ async def _cancel(desk: Desk) -> None:
         await session.execute(update(Operation).values(cancel_requested_at=NOW))
 
 
+async def _pause(desk: Desk, at: datetime | None) -> None:
+    async with desk.transaction() as session:
+        await session.execute(update(ChainSigner).values(paused_at=at))
+
+
+async def _is_paused(desk: Desk) -> bool:
+    return (await desk.signer_row()).paused_at is not None
+
+
 STOPS: list[tuple[Stop, str]] = [
     (_suspend, "the partner is SUSPENDED"),
     (_revoke_key, "the API key was revoked"),
@@ -70,6 +80,29 @@ async def test_a_borrow_that_is_no_longer_allowed_is_abandoned(desk: Desk, stop:
     assert (row.reason, row.nonce) == (reason, None)
     assert behind.nonce == 0
     assert len(await desk.attempts()) == 1
+
+
+async def test_the_last_word_is_spoken_when_the_nonce_is_taken(desk: Desk) -> None:
+    """A partner that is suspended while its borrow is being signed borrows nothing."""
+    await desk.lane_known()
+    operation_id = await desk.operation()
+    await desk.queue(desk.borrow(operation_id))
+    async with desk.running(desk.lane(signer=Interrupted(desk.signer, lambda: _suspend(desk)))):
+        await desk.until(operation_id, "borrow", TransactionState.ABANDONED)
+    assert await desk.sent_count() == 0
+
+
+async def test_a_pause_holds_what_is_being_signed(desk: Desk) -> None:
+    """A signer that is paused while a leg is being signed takes no nonce for it."""
+    await desk.lane_known()
+    operation_id = await desk.settle()
+    signer = Interrupted(desk.signer, lambda: _pause(desk, NOW))
+    async with desk.running(desk.lane(signer=signer)):
+        await eventually(lambda: _is_paused(desk))
+        assert (await desk.row(operation_id)).state is TransactionState.QUEUED
+        await _pause(desk, None)
+        await desk.until(operation_id, "settle", TransactionState.FINAL_OK)
+    assert signer.calls > 1
 
 
 @pytest.mark.parametrize(("stop", "reason"), [each for each in STOPS if each[0] is not _revoke_grant])

@@ -17,7 +17,7 @@ from models.statuses import LedgerKind, TransactionState
 from models.tables import book
 from models.tables.book import Entry
 from models.tables.transactions import ChainTransaction
-from tests.chain.lane.desk import GAS, SETTLEMENT, Desk
+from tests.chain.lane.desk import GAS, SETTLEMENT, Desk, Interrupted
 from tests.chain.world import USD
 
 ENDS = (TransactionState.REFUSED, TransactionState.ABANDONED)
@@ -135,6 +135,21 @@ async def test_what_may_have_its_effect_is_not_given_up(desk: Desk) -> None:
             await session.execute(update(ChainTransaction).values(state=state, held_reason="a test"))
         assert not await _abandon(desk, operation_id, "settle"), state
     assert await _rows(desk) == 1
+
+
+async def test_a_leg_given_up_while_it_was_signed_is_not_sent(desk: Desk) -> None:
+    """Between the lane's reading and its deciding a leg may be released: its signature is thrown away, its nonce is not lost."""
+    await desk.lane_known()
+    operation_id, other = await desk.settle(), await desk.settle()
+
+    async def release() -> None:
+        assert await _abandon(desk, operation_id, "settle")
+
+    async with desk.running(desk.lane(signer=Interrupted(desk.signer, release))):
+        behind = await desk.until(other, "settle", TransactionState.FINAL_OK)
+    assert (await desk.row(operation_id)).state is TransactionState.ABANDONED
+    assert behind.nonce == 0
+    assert await desk.sent_count() == 1
 
 
 async def test_a_leg_is_prepared_or_abandoned_and_never_both(desk: Desk) -> None:
