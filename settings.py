@@ -54,6 +54,8 @@ class Settings(DatabaseSettings):
     """Blocks, the one that holds the receipt included, until a receipt is final; ignored where a finality tag is set."""
     finality_tag: Literal["safe", "finalized"] | None = None
     block_poll: timedelta = timedelta(seconds=1)
+    inbound_from_block: int | None = None
+    """Where the first scan for USDC sent to the platform wallet begins; the head of that moment where it is not set."""
     gas_margin: Decimal = Decimal("1.3")
     debt_ceiling: int = 100_000_000_000
     """What one position may owe to the pool, in base units."""

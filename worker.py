@@ -37,6 +37,7 @@ from chain.engine_chain import EngineChain
 from chain.lane import SignerLane
 from chain.lane_config import LaneConfig
 from chain.signer import Signer
+from chain.types import BlockNumber
 from chain.waiter import LegWaiter
 from models.tables.session import open_database, transactions
 from settings import Settings, SignerSettings
@@ -142,6 +143,7 @@ def lane_config(settings: Settings) -> LaneConfig:
         confirmations=settings.confirmations,
         finality_tag=settings.finality_tag,
         gas_margin=settings.gas_margin,
+        inbound_from_block=None if settings.inbound_from_block is None else BlockNumber(settings.inbound_from_block),
         block_poll=settings.block_poll,
     )
 

@@ -38,7 +38,7 @@ from models.statuses import PartnerTier
 from models.tables import session as database
 from models.tables.operations import Event, Operation
 from models.tables.partners import Partner, PartnerDay
-from models.tables.transactions import ChainTransaction
+from models.tables.transactions import ChainSigner, ChainTransaction
 from sandbox.services import Anvil, Temporal
 from settings import Settings
 from startup import describe_chain
@@ -136,6 +136,11 @@ class Engine:
 
     def lane(self) -> AbstractAsyncContextManager[asyncio.Task[None]]:
         return lane_of(self.parts, KeyFileSigner.load(self.signer_file))
+
+    async def signer_is_known(self) -> bool:
+        """A lane has run once: legs can be queued from now on, whether one is running or not."""
+        async with self.transaction() as session:
+            return await session.scalar(select(ChainSigner.next_nonce)) is not None
 
     async def new_partner(self, **terms: Any) -> PartnerAccount:
         settlement = await new_sender(self.client)
@@ -238,7 +243,7 @@ class Engine:
 
     async def active_loan(self, borrower: Borrower, amount: int = 5_000 * USD) -> dict[str, Any]:
         done = await self.finished(await self.borrow(borrower, amount))
-        assert done["outcome"] == "ACTIVE", done
+        assert done["outcome"]["status"] == "ACTIVE", done
         return done
 
     async def transfer(self, sender: Sender, recipient: ChecksumAddress, amount: int) -> str:
@@ -317,9 +322,7 @@ BuildEngine = Callable[..., AbstractAsyncContextManager[Engine]]
 
 
 @pytest.fixture
-def build_engine(
-    anvil: Anvil, temporal_server: Temporal, database_url: str, tmp_path: Path
-) -> BuildEngine:
+def build_engine(anvil: Anvil, temporal_server: Temporal, database_url: str, tmp_path: Path) -> BuildEngine:
     """Builds engines that are not running yet; keywords are settings, or ``custodial`` for the vault without operators."""
 
     @asynccontextmanager
@@ -349,6 +352,7 @@ def build_engine(
                 platform_wallet=wallet.address,
                 treasury_addresses=(treasury.address,),
                 key_mode="sandbox",
+                inbound_from_block=(await chain.head()).number,
                 **{**TEST_PACE, **settings},
             )
             engines_client = await stack.enter_async_context(WatchedClient(configured.rpc_url.get_secret_value()))
@@ -375,6 +379,8 @@ def build_engine(
                 partner=None,  # type: ignore[arg-type]  # made by the next line, with the engine's own means
             )
             engine.partner = await engine.new_partner()
+            async with engine.lane():
+                await until(engine.signer_is_known)
             yield engine
             await temporal_server.delete_namespace(namespace)
 

@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from activities.credit_lines import CreditLineActivities
@@ -30,7 +29,7 @@ with workflow.unsafe.imports_passed_through():
     from models.statuses import LegName, TransactionState
     from workflows.legs import Legs
     from workflows.operation import OperationRun
-    from workflows.steps import refusal_in, run_step
+    from workflows.steps import StepRefused, run_step
 
 
 @workflow.defn
@@ -76,8 +75,8 @@ class BorrowWorkflow:
     async def _decide(self, request: BorrowRequest) -> BorrowDecision:
         try:
             return await self._try_to_reserve(request)
-        except ActivityError as failed:
-            return await self._refuse(refusal_in(failed))
+        except StepRefused as failed:
+            return await self._refuse(failed.refusal)
 
     async def _try_to_reserve(self, request: BorrowRequest) -> BorrowDecision:
         authorize = AuthorizeBorrow(operation_id=self._start.operation_id, request=request)

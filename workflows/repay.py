@@ -1,7 +1,6 @@
 """A repayment: decided while the partner waits, then collected, repaid to the vault, and what is too much given back."""
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from activities.funding import FundingActivities
@@ -26,7 +25,7 @@ with workflow.unsafe.imports_passed_through():
     from models.statuses import LegName, RepaymentMode, TransactionState
     from workflows.legs import Legs
     from workflows.operation import OperationRun
-    from workflows.steps import refusal_in, run_step, run_wait
+    from workflows.steps import StepRefused, run_step, run_wait
 
 REPAY_GENERATIONS = 2
 """After a refused repayment to the vault one more is tried with the debt as it is then; after that it is refunded."""
@@ -75,8 +74,8 @@ class RepayWorkflow:
     async def _decide(self, request: RepayRequest) -> RepayDecision:
         try:
             return await self._try_to_accept(request)
-        except ActivityError as failed:
-            return await self._refuse(refusal_in(failed))
+        except StepRefused as failed:
+            return await self._refuse(failed.refusal)
 
     async def _try_to_accept(self, request: RepayRequest) -> RepayDecision:
         operation_id = self._start.operation_id
@@ -98,8 +97,8 @@ class RepayWorkflow:
     async def _carry_out(self, terms: RepayTerms, legs: Legs) -> Outcome:
         try:
             collected = await self._collect(legs, terms)
-        except ActivityError as failed:
-            return await self._give_up(refusal_in(failed))
+        except StepRefused as failed:
+            return await self._give_up(failed.refusal)
         if isinstance(collected, RefusalPayload):
             return await self._give_up(collected)
         repaid = await self._repay(legs, terms, collected)

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from models.errors import RefusalPayload
@@ -17,8 +17,16 @@ Asked = TypeVar("Asked", bound=Message)
 Answered = TypeVar("Answered")
 
 
+class StepRefused(Exception):
+    """A business refusal ended a step: the workflow turns it into a refused result, and never fails by it."""
+
+    def __init__(self, refusal: RefusalPayload) -> None:
+        super().__init__(refusal.code)
+        self.refusal = refusal
+
+
 async def run_step(activity: Callable[[Holder, Asked], Awaitable[Answered]], asked: Asked, summary: str) -> Answered:
-    """Runs an idempotent step; raises ActivityError only for a refusal, everything else is retried for ever."""
+    """Runs an idempotent step; raises StepRefused only for a refusal, everything else is retried for ever."""
     try:
         return await workflow.execute_local_activity_method(
             activity,
@@ -27,16 +35,19 @@ async def run_step(activity: Callable[[Holder, Asked], Awaitable[Answered]], ask
             retry_policy=options.QUICK_RETRY,
             summary=summary,
         )
-    except ActivityError as failed:
-        if _refusal_of(failed) is not None:
-            raise
-    return await workflow.execute_activity_method(
-        activity,
-        asked,
-        start_to_close_timeout=options.STEP_TIMEOUT,
-        retry_policy=options.PATIENT_RETRY,
-        summary=summary,
-    )
+    except FailureError as failed:
+        _raise_refusal(failed)
+    try:
+        return await workflow.execute_activity_method(
+            activity,
+            asked,
+            start_to_close_timeout=options.STEP_TIMEOUT,
+            retry_policy=options.PATIENT_RETRY,
+            summary=summary,
+        )
+    except FailureError as failed:
+        _raise_refusal(failed)
+        raise
 
 
 async def run_wait(
@@ -54,16 +65,8 @@ async def run_wait(
     )
 
 
-def refusal_in(failed: ActivityError) -> RefusalPayload:
-    """The business refusal that ended a step; anything else is raised again."""
-    refusal = _refusal_of(failed)
-    if refusal is None:
-        raise failed
-    return refusal
-
-
-def _refusal_of(failed: ActivityError) -> RefusalPayload | None:
-    cause = failed.cause
+def _raise_refusal(failed: FailureError) -> None:
+    """A regular activity's failure comes wrapped in an ActivityError, a local one's as it is."""
+    cause = failed.cause if isinstance(failed, ActivityError) else failed
     if isinstance(cause, ApplicationError) and cause.non_retryable and cause.details:
-        return RefusalPayload.model_validate(cause.details[0])
-    return None
+        raise StepRefused(RefusalPayload.model_validate(cause.details[0])) from failed

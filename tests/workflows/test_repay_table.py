@@ -39,7 +39,7 @@ async def test_payoff_by_pull(engine: Engine) -> None:
     owed = await engine.debt(borrower)
     before = await engine.balance(engine.partner.settlement.address)
     done = await engine.finished(await engine.repay(borrower, {"payoff": True}))
-    assert done["outcome"] == "APPLIED"
+    assert done["outcome"]["status"] == "APPLIED"
     assert await engine.debt(borrower) == 0
     collected = before - await engine.balance(engine.partner.settlement.address)
     assert owed <= collected < owed + USD
@@ -59,7 +59,7 @@ async def test_partial_repayment_by_pull(engine: Engine) -> None:
     await engine.active_loan(borrower)
     await days_pass(engine, 10)
     done = await engine.finished(await engine.repay(borrower, {"amount": str(1_000 * USD)}))
-    assert done["outcome"] == "APPLIED"
+    assert done["outcome"]["status"] == "APPLIED"
     loan = await engine.loan(borrower)
     repayment = loan["repayments"][0]
     assert int(repayment["interest"]) > 0
@@ -99,7 +99,7 @@ async def test_repayment_by_proof(engine: Engine) -> None:
     tx_hash = await engine.transfer(engine.partner.settlement, engine.chain.wallet, 1_000 * USD)
     body = {"amount": str(1_000 * USD), "transfer_tx_hash": tx_hash}
     done = await engine.finished(await engine.repay(borrower, body))
-    assert done["outcome"] == "APPLIED"
+    assert done["outcome"]["status"] == "APPLIED"
     assert await transfer_state(engine, tx_hash) == "CLAIMED"
     again = await engine.repay(borrower, body)
     assert (again.status_code, again.json()["code"]) == (409, "transfer_already_claimed")
@@ -112,7 +112,7 @@ async def test_payoff_by_proof_refunds_the_excess(engine: Engine) -> None:
     await engine.active_loan(borrower)
     tx_hash = await engine.transfer(engine.partner.settlement, engine.chain.wallet, 6_000 * USD)
     done = await engine.finished(await engine.repay(borrower, {"payoff": True, "transfer_tx_hash": tx_hash}))
-    assert done["outcome"] == "APPLIED"
+    assert done["outcome"]["status"] == "APPLIED"
     loan = await engine.loan(borrower)
     assert loan["status"] == "REPAID"
     assert int(loan["repayments"][0]["refunded"]) > 900 * USD
@@ -130,7 +130,7 @@ async def test_validation_fails_with_a_proof(engine: Engine) -> None:
     assert await rejection(engine, answer) == "transfer_amount_mismatch"
     assert await transfer_state(engine, tx_hash) == "UNCLAIMED"
     right = await engine.repay(borrower, {"amount": str(1_000 * USD), "transfer_tx_hash": tx_hash})
-    assert (await engine.finished(right))["outcome"] == "APPLIED"
+    assert (await engine.finished(right))["outcome"]["status"] == "APPLIED"
     await engine.assert_sound()
 
 
@@ -147,7 +147,7 @@ async def test_transfer_made_for_another_partner(engine: Engine) -> None:
     assert await rejection(engine, await engine.repay(mine, body)) == "transfer_sender_unknown"
     assert await transfer_state(engine, tx_hash) == "UNCLAIMED"
     done = await engine.finished(await engine.repay(theirs, body, partner=other), partner=other)
-    assert done["outcome"] == "APPLIED"
+    assert done["outcome"]["status"] == "APPLIED"
     await engine.assert_sound()
 
 
@@ -159,7 +159,7 @@ async def test_proof_not_found(engine: Engine) -> None:
     answer = await engine.repay(borrower, body)
     assert await rejection(engine, answer) == "transfer_not_found"
     assert await engine.events(answer.json()["operation_id"]) == ["repayment.rejected"]
-    assert (await engine.finished(await engine.repay(borrower, {"amount": str(USD)})))["outcome"] == "APPLIED"
+    assert (await engine.finished(await engine.repay(borrower, {"amount": str(USD)})))["outcome"]["status"] == "APPLIED"
     await engine.assert_sound()
 
 
@@ -169,11 +169,11 @@ async def test_collect_reverts(engine: Engine) -> None:
     await engine.active_loan(borrower)
     engine.once_before(engine.contracts.usdc, partial(engine.approve_pull, engine.partner, 0))
     done = await engine.finished(await engine.repay(borrower, {"amount": str(USD)}))
-    assert (done["outcome"], done["problem"]["code"]) == ("FAILED", "chain_refused")
+    assert (done["outcome"]["status"], done["problem"]["code"]) == ("FAILED", "chain_refused")
     assert await engine.events(done["operation_id"]) == ["repayment.failed"]
     assert (await engine.partner_usage())[0] == PRINCIPAL
     await engine.approve_pull(engine.partner, PRINCIPAL)
-    assert (await engine.finished(await engine.repay(borrower, {"amount": str(USD)})))["outcome"] == "APPLIED"
+    assert (await engine.finished(await engine.repay(borrower, {"amount": str(USD)})))["outcome"]["status"] == "APPLIED"
     await engine.assert_sound()
 
 
@@ -184,7 +184,7 @@ async def test_repay_refused_after_collection(engine: Engine) -> None:
     before = await engine.balance(engine.partner.settlement.address)
     await engine.owner_calls(engine.contracts.pool, "setRepaymentsPaused(bool)", True)
     done = await engine.finished(await engine.repay(borrower, {"amount": str(1_000 * USD)}))
-    assert (done["outcome"], done["problem"]["code"]) == ("REFUNDED", "chain_refused")
+    assert (done["outcome"]["status"], done["problem"]["code"]) == ("REFUNDED", "chain_refused")
     assert await engine.balance(engine.partner.settlement.address) == before
     assert (await engine.partner_usage())[0] == PRINCIPAL
     assert (await engine.loan(borrower))["status"] == "ACTIVE"
@@ -198,7 +198,7 @@ async def test_debt_fell_meanwhile(engine: Engine) -> None:
     await engine.active_loan(borrower)
     engine.once_before(engine.contracts.vault, partial(user_repays, engine, borrower, 4_500 * USD))
     done = await engine.finished(await engine.repay(borrower, {"amount": str(1_000 * USD)}))
-    assert done["outcome"] == "APPLIED"
+    assert done["outcome"]["status"] == "APPLIED"
     loan = await engine.loan(borrower)
     assert loan["status"] == "REPAID"
     assert int(loan["repayments"][0]["refunded"]) >= 499 * USD
@@ -219,7 +219,7 @@ async def test_refund_fails(engine: Engine) -> None:
     await engine.owner_calls(engine.contracts.usdc, "unBlacklist(address)", settlement)
     await engine.operator_decides(answer.json()["operation_id"], "decide_refund", OperatorChoice.RETRY)
     done = await engine.finished(answer)
-    assert done["outcome"] == "REFUNDED"
+    assert done["outcome"]["status"] == "REFUNDED"
     assert await engine.events(done["operation_id"]) == ["repayment.delayed", "repayment.refunded"]
     await engine.assert_sound()
 
@@ -241,7 +241,7 @@ async def rejection(engine: Engine, answer: httpx.Response) -> str:
     if answer.is_error:
         return str(answer.json()["code"])
     done = await engine.finished(answer)
-    assert done["outcome"] == "REJECTED", done
+    assert done["outcome"]["status"] == "REJECTED", done
     return str(done["problem"]["code"])
 
 
