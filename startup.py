@@ -6,7 +6,6 @@ from typing import TypeVar
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from eth_typing import ChecksumAddress
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 from sqlalchemy.exc import DBAPIError
@@ -19,8 +18,7 @@ from chain.client import ChainClient
 from chain.deployment import check_deployment
 from chain.engine_chain import EngineChain
 from chain.errors import ChainError, ChainMisconfigured
-from chain.signer import KeyFileSigner, KeyFileUnusable, Signer
-from settings import ENV_PREFIX, Settings, SignerSettings
+from settings import ENV_PREFIX, Settings
 
 Read = TypeVar("Read", bound=BaseSettings)
 ALEMBIC_INI = Path(__file__).parent / "alembic.ini"
@@ -42,20 +40,6 @@ def read_settings(kind: type[Read]) -> Read:
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         raise SettingAtFault(str(first["loc"][0]).upper(), first["msg"]) from None
-
-
-def load_signer(settings: SignerSettings, wallet: ChecksumAddress) -> Signer:
-    """Raises SettingAtFault where the key file cannot be used, or is the key of another address."""
-    passphrase = settings.signer_passphrase
-    try:
-        signer = KeyFileSigner.load(
-            settings.signer_key_file, None if passphrase is None else passphrase.get_secret_value()
-        )
-    except KeyFileUnusable as unusable:
-        raise SettingAtFault("SIGNER_KEY_FILE", str(unusable)) from unusable
-    if signer.address != wallet:
-        raise SettingAtFault("PLATFORM_WALLET", f"it is {wallet}, and the key file holds the key of {signer.address}")
-    return signer
 
 
 async def check_database(database: AsyncEngine) -> None:

@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 import structlog
+from eth_typing import ChecksumAddress
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 from temporalio.worker import Worker
@@ -36,7 +37,7 @@ from chain.client import ChainClient
 from chain.engine_chain import EngineChain
 from chain.lane import SignerLane
 from chain.lane_config import LaneConfig
-from chain.signer import Signer
+from chain.signer import KeyFileSigner, KeyFileUnusable, Signer
 from chain.types import BlockNumber
 from chain.waiter import LegWaiter
 from models.tables.session import open_database, transactions
@@ -46,7 +47,6 @@ from startup import (
     check_database,
     connect_temporal,
     describe_chain,
-    load_signer,
     read_settings,
 )
 from telemetry import configure_logging
@@ -146,6 +146,20 @@ def lane_config(settings: Settings) -> LaneConfig:
         inbound_from_block=None if settings.inbound_from_block is None else BlockNumber(settings.inbound_from_block),
         block_poll=settings.block_poll,
     )
+
+
+def load_signer(settings: SignerSettings, wallet: ChecksumAddress) -> Signer:
+    """Raises SettingAtFault where the key file cannot be used, or is the key of another address."""
+    passphrase = settings.signer_passphrase
+    try:
+        signer = KeyFileSigner.load(
+            settings.signer_key_file, None if passphrase is None else passphrase.get_secret_value()
+        )
+    except KeyFileUnusable as unusable:
+        raise SettingAtFault("SIGNER_KEY_FILE", str(unusable)) from unusable
+    if signer.address != wallet:
+        raise SettingAtFault("PLATFORM_WALLET", f"it is {wallet}, and the key file holds the key of {signer.address}")
+    return signer
 
 
 @asynccontextmanager

@@ -91,16 +91,27 @@ class TransactionActivities:
         (owed,) = await chain.client.read(chain.pool.get_outstanding_debt(call.position_id), block="latest")
         return call.model_copy(update={"amount": min(owed, call.amount)})
 
-    async def _simulate(self, asked: SubmitTransaction, call: LegCall) -> tuple[str | None, int]:
-        """Why the chain would refuse the call now, or None and the gas that it needs."""
+    async def _simulate(self, asked: SubmitTransaction, call: LegCall) -> tuple[str | None, int | None]:
+        """Why the chain would refuse the call now, or None and the gas that it needs.
+
+        A repayment cannot be judged while the vault's allowance does not cover it: its gas stays unknown, and the lane
+        simulates it when the allowance is there.
+        """
         if call.amount == 0:
-            return "nothing is owed", 0
+            return "nothing is owed", None
         planned = self._plan(asked, call, charges_account=None)
         request = CallRequest(sender=self._chain.wallet, to=planned.target, data=planned.calldata)
         try:
             return None, await self._chain.client.simulate(request)
         except Reverted as reverted:
-            return reverted.reason, 0
+            if isinstance(call, RepayCall) and not await self._allowance_covers(call.amount):
+                return None, None
+            return reverted.reason, None
+
+    async def _allowance_covers(self, amount: int) -> bool:
+        chain = self._chain
+        (allowance,) = await chain.client.read(chain.usdc.allowance(chain.wallet, chain.vault_address), block="latest")
+        return allowance >= amount
 
     def _plan(self, asked: SubmitTransaction, call: LegCall, charges_account: str | None) -> PlannedLeg:
         chain = self._chain

@@ -8,7 +8,7 @@ Nothing was stored or sent of them, so a nonce is never given back and never cho
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from itertools import takewhile
 
@@ -16,14 +16,16 @@ from sqlalchemy import BigInteger, Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.allowance import AllowanceKeeper, Spender
+from chain.broken import LegMisplanned
 from chain.charges import Wanted, covered
 from chain.codec import checksum
 from chain.election import Office, TermOver
+from chain.errors import Reverted
 from chain.gates import lock_and_judge
 from chain.sending import Outbox, StoredAttempt
 from chain.signer import Signer, UnsignedTransaction
-from chain.transitions import NewAttempt, abandon_queued, prepare
-from chain.types import Wei
+from chain.transitions import NewAttempt, abandon_queued, prepare, refuse_queued
+from chain.types import CallRequest, Wei
 from models.statuses import IN_FLIGHT_STATES, AttemptKind, TransactionState
 from models.tables.transactions import ChainSigner, ChainTransaction
 
@@ -42,7 +44,7 @@ class _Queued:
     target: str
     calldata: bytes
     value: int
-    gas: int
+    gas: int | None
     charges_account: str | None
     spends_allowance: bool
 
@@ -105,7 +107,7 @@ class Preparer:
     async def prepare_batch(self) -> Prepared:
         """Takes one batch as far as it goes."""
         queue = await self._read_queue()
-        legs = await self._with_allowance(queue)
+        legs = await self._with_gas(await self._with_allowance(queue))
         attempts = await self._sign(legs, queue.next_nonce)
         stored = await self._store(legs, attempts, queue.next_nonce) if legs else _NOTHING
         await self._outbox.send(stored.attempts)
@@ -139,6 +141,26 @@ class Preparer:
         self._park(spender.id for spender in spenders if spender.id not in admitted)
         return [leg for leg in queue.legs if not leg.spends_allowance or leg.id in admitted]
 
+    async def _with_gas(self, legs: list[_Queued]) -> list[_Queued]:
+        """Simulates the legs that could not be simulated without their allowance; what the contract refuses is REFUSED."""
+        unknown = [leg for leg in legs if leg.gas is None]
+        if not unknown:
+            return legs
+        found = dict(zip(unknown, await asyncio.gather(*map(self._gas_of, unknown)), strict=True))
+        refused = {leg.id: gas.reason for leg, gas in found.items() if isinstance(gas, Reverted)}
+        async with self._term.transaction() as session:
+            still_queued = await _lock_queued(session, list(refused))
+            await refuse_queued(session, {row_id: refused[row_id] for row_id in still_queued})
+        known = {leg.id: gas for leg, gas in found.items() if isinstance(gas, int)}
+        return [replace(leg, gas=known.get(leg.id, leg.gas)) for leg in legs if leg.id not in refused]
+
+    async def _gas_of(self, leg: _Queued) -> int | Reverted:
+        request = CallRequest(self._config.wallet, checksum(leg.target), leg.calldata, Wei(leg.value))
+        try:
+            return await self._node.simulate(request)
+        except Reverted as refusal:
+            return refusal
+
     async def _sign(self, legs: Sequence[_Queued], first_nonce: int) -> list[NewAttempt]:
         if not legs:
             return []
@@ -146,6 +168,8 @@ class Preparer:
         return [await self._sign_one(leg, first_nonce + place, fees) for place, leg in enumerate(legs)]
 
     async def _sign_one(self, leg: _Queued, nonce: int, fees: _Fees) -> NewAttempt:
+        if leg.gas is None:
+            raise LegMisplanned(f"leg {leg.leg} of {leg.operation_id} was not simulated")
         unsigned = UnsignedTransaction(
             chain_id=self._config.chain_id,
             nonce=nonce,

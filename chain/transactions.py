@@ -68,9 +68,10 @@ async def legs_of(session: AsyncSession, operation_id: str) -> Sequence[ChainTra
     return (await session.scalars(query)).all()
 
 
-async def insert_queued(session: AsyncSession, planned: PlannedLeg, gas: int) -> LegOutcome:
+async def insert_queued(session: AsyncSession, planned: PlannedLeg, gas: int | None) -> LegOutcome:
     """Hands the leg to the lane. Where the row exists already, that row's outcome is the answer and nothing changes.
 
+    Without ``gas`` the lane simulates the leg itself, once the allowance that it spends is there.
     Raises GenerationTooEarly, LegExcluded, LegMisplanned or Overcharged.
     """
     await _lock_operation(session, planned.operation_id)

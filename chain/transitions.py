@@ -88,6 +88,13 @@ async def abandon_queued(session: AsyncSession, reasons: Mapping[int, str]) -> N
     await _move(session, {TransactionState.QUEUED}, TransactionState.ABANDONED, values, rows)
 
 
+async def refuse_queued(session: AsyncSession, reasons: Mapping[int, str]) -> None:
+    """QUEUED → REFUSED: a simulation that had to wait for the allowance was refused by the contract."""
+    values = {"state": TransactionState.REFUSED, "reason": bindparam("to_reason")}
+    rows = [{"row_id": row_id, "to_reason": reason} for row_id, reason in reasons.items()]
+    await _move(session, {TransactionState.QUEUED}, TransactionState.REFUSED, values, rows)
+
+
 async def record_answers(session: AsyncSession, answers: Sequence[Answered]) -> None:
     """PREPARED → BROADCAST for what may be out. A row that the watch has moved on meanwhile is left where it is."""
     if not answers:

@@ -12,7 +12,10 @@ WAITING_QUEUE = "loans-waiting"
 HEAD_BUDGET = timedelta(seconds=3)
 """A step that takes longer goes on as a regular activity: a long local one would block the partner's update."""
 
-QUICK_RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=100), maximum_interval=timedelta(seconds=1))
+QUICK_RETRY = RetryPolicy(
+    initial_interval=timedelta(milliseconds=100), maximum_interval=timedelta(seconds=1), maximum_attempts=5
+)
+"""About two seconds. The attempts are counted, since a local activity's schedule_to_close does not end its retries."""
 PATIENT_RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
 """Without end: what is retried here is a node or a database that is away, or a bug that a person must mend."""
 
