@@ -179,6 +179,22 @@ async def test_repay_and_refund_are_at_most_what_was_collected(desk: Desk) -> No
     assert await _rows(desk) == 1
 
 
+async def test_a_submit_counts_what_another_is_about_to_take(desk: Desk) -> None:
+    """While one leg of an operation is being inserted, the next one waits for it, and counts it."""
+    await desk.lane_known()
+    account = accounts.liability("p")
+    operation_id = await desk.funded(10 * USD, account)
+    repay = desk.plan(operation_id, "repay", RepayCall(position_id=1, amount=7 * USD), account)
+    refund = desk.plan(operation_id, "refund", TransferCall(recipient=SETTLEMENT, amount=4 * USD), account)
+    async with desk.transaction() as session:
+        await transactions.insert_queued(session, repay, GAS)
+        rival = asyncio.create_task(desk.queue(refund))
+        await asyncio.wait({rival}, timeout=0.3)
+        assert not rival.done()
+    with pytest.raises(Overcharged):
+        await rival
+
+
 async def test_the_excess_is_refunded_beside_the_repayment(desk: Desk) -> None:
     """What the repayment leaves may be refunded to the last base unit, and not one more."""
     await desk.lane_known()
