@@ -19,6 +19,8 @@ from eth_account import Account
 from eth_account.messages import encode_typed_data
 from eth_typing import ChecksumAddress
 from sqlalchemy import select
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
@@ -28,13 +30,16 @@ from chain.client import ChainClient
 from chain.codec import Function
 from chain.contracts.usdc import encode_approve, encode_transfer
 from chain.engine_chain import EngineChain
+from chain.errors import RpcUnavailable
 from chain.signer import KeyFileSigner
 from chain.types import CallRequest
 from chain.waiter import LegWaiter
 from contracts.deploy import Contracts, Sender, Transaction, deploy
 from contracts.funding import OpenedLine, fund_gas, fund_pool, mint_usdc, open_line, set_operator
+from models import accounts
 from models.messages.common import OperatorChoice, OperatorDecision
 from models.statuses import PartnerTier
+from models.tables import book
 from models.tables import session as database
 from models.tables.operations import Event, Operation
 from models.tables.partners import Partner, PartnerDay
@@ -109,6 +114,8 @@ class Engine:
     treasury: Sender
     signer_file: Path
     partner: PartnerAccount
+    custody: OpenedLine | None = None
+    """Where the vault has no operators: a line on collateral that the platform wallet itself has deposited."""
     _numbers: "count[int]" = field(default_factory=lambda: count(1))
 
     @property
@@ -273,6 +280,36 @@ class Engine:
 
         self.client.before_simulation = before
 
+    def hold_submissions(self) -> None:
+        """No leg is simulated, and so none is submitted, until ``release_submissions``: the node seems to be away."""
+
+        async def hold(_: CallRequest) -> None:
+            raise RpcUnavailable("the test holds submissions")
+
+        self.client.before_simulation = hold
+
+    def release_submissions(self) -> None:
+        self.client.before_simulation = None
+
+    async def reset_to_start(self, workflow_id: str) -> None:
+        """Temporal's own reset, to the first workflow task: a new run under the same id."""
+        await self.temporal.workflow_service.reset_workflow_execution(
+            ResetWorkflowExecutionRequest(
+                namespace=self.temporal.namespace,
+                workflow_execution=WorkflowExecution(workflow_id=workflow_id),
+                reason="the test says so",
+                workflow_task_finish_event_id=4,
+                request_id=uuid4().hex,
+            )
+        )
+
+    async def fund_float(self) -> None:
+        await self.transfer(self.treasury, self.chain.wallet, FLOAT)
+
+    async def float_is_booked(self) -> bool:
+        async with self.transaction() as session:
+            return await book.balance(session, accounts.FLOAT) == FLOAT
+
     async def operator_decides(self, operation_id: str, update: str, choice: OperatorChoice) -> None:
         decision = OperatorDecision(choice=choice, operator="tests", reason="the test says so")
         await self.temporal.get_workflow_handle(operation_id).execute_update(update, decision)
@@ -378,6 +415,8 @@ def build_engine(anvil: Anvil, temporal_server: Temporal, database_url: str, tmp
                 signer_file=signer_file,
                 partner=None,  # type: ignore[arg-type]  # made by the next line, with the engine's own means
             )
+            if custodial:
+                engine.custody = await open_line(owner, contracts, wallet, 10_000 * USD)
             engine.partner = await engine.new_partner()
             async with engine.lane():
                 await until(engine.signer_is_known)
@@ -401,5 +440,6 @@ TEST_PACE = {
 async def engine(build_engine: BuildEngine) -> AsyncIterator[Engine]:
     """An engine with both roles running and a funded platform float."""
     async with build_engine() as built, built.lane(), built.loans():
-        await built.transfer(built.treasury, built.chain.wallet, FLOAT)
+        await built.fund_float()
+        await until(built.float_is_booked)
         yield built
