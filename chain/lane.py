@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import structlog
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.typing import FilteringBoundLogger
 
@@ -90,7 +91,7 @@ class SignerLane:
             async with elected(self._engine, self._config, self._stopping, self._log) as term:
                 if term is not None:
                     await self._serve(term)
-        except* (TermOver, DBAPIError, ChainError) as ended:
+        except* (TermOver, DBAPIError, PoolTimeout, ChainError) as ended:
             self._log.warning("term_ended", why=[repr(error) for error in ended.exceptions])
             await self._sleep(self._stopping, _BETWEEN_TERMS)
 

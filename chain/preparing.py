@@ -20,7 +20,7 @@ from chain.broken import LegMisplanned
 from chain.charges import Wanted, covered
 from chain.codec import checksum
 from chain.election import Office, TermOver
-from chain.errors import Reverted
+from chain.errors import Reverted, RpcError
 from chain.gates import lock_and_judge
 from chain.sending import Outbox, StoredAttempt
 from chain.signer import Signer, UnsignedTransaction
@@ -147,19 +147,26 @@ class Preparer:
         if not unknown:
             return legs
         found = dict(zip(unknown, await asyncio.gather(*map(self._gas_of, unknown)), strict=True))
-        refused = {leg.id: gas.reason for leg, gas in found.items() if isinstance(gas, Reverted)}
+        refused = {leg.id: str(gas) for leg, gas in found.items() if isinstance(gas, Reverted)}
+        unsettled = {leg.id for leg, gas in found.items() if gas is None}
+        self._park(unsettled)
         async with self._term.transaction() as session:
             still_queued = await _lock_queued(session, list(refused))
             await refuse_queued(session, {row_id: refused[row_id] for row_id in still_queued})
         known = {leg.id: gas for leg, gas in found.items() if isinstance(gas, int)}
-        return [replace(leg, gas=known.get(leg.id, leg.gas)) for leg in legs if leg.id not in refused]
+        left_out = refused.keys() | unsettled
+        return [replace(leg, gas=known.get(leg.id, leg.gas)) for leg in legs if leg.id not in left_out]
 
-    async def _gas_of(self, leg: _Queued) -> int | Reverted:
+    async def _gas_of(self, leg: _Queued) -> int | Reverted | None:
+        """None where the node could not say: then the leg waits, and holds up no other."""
         request = CallRequest(self._config.wallet, checksum(leg.target), leg.calldata, Wei(leg.value))
         try:
             return await self._node.simulate(request)
         except Reverted as refusal:
             return refusal
+        except RpcError as error:
+            self._log.warning("leg_not_simulated", transaction_id=leg.id, error=str(error))
+            return None
 
     async def _sign(self, legs: Sequence[_Queued], first_nonce: int) -> list[NewAttempt]:
         if not legs:

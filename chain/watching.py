@@ -46,12 +46,13 @@ class Watcher:
         head = await self._node.head()
         results: list[Result] = []
         if head.hash != self._seen:
-            self._see(head)
-            results = await self._settle(await self._in_flight(), head)
+            results, gone = await self._settle(await self._in_flight(), head)
+            if not gone:
+                self._see(head)
         await self._outbox.resend_stale()
         return Looked(busy=True, approval_ended=await self._end_approvals(results))
 
-    async def _settle(self, legs: Sequence[InFlight], head: Block) -> list[Result]:
+    async def _settle(self, legs: Sequence[InFlight], head: Block) -> tuple[list[Result], Collection[int]]:
         evidence = await self._gather(legs, head)
         mined = [found for leg in legs if (found := canonical_receipt(leg, evidence)) is not None]
         news = [found for found in mined if found.final or found.leg.state is not TransactionState.MINED]
@@ -62,7 +63,7 @@ class Watcher:
                 await record_results(session, results)
                 await forget_receipts(session, gone)
         await self._follow_up(results, gone)
-        return results
+        return results, gone
 
     async def _gather(self, legs: Sequence[InFlight], head: Block) -> Evidence:
         """Receipts first, headers after them. A MINED leg's receipt is read again only when it is deep enough to count."""
@@ -89,7 +90,6 @@ class Watcher:
                 self._log.error("leg_held", transaction_id=result.transaction_id, reason=result.held_reason)
         if gone:
             self._log.warning("blocks_left_the_chain", transaction_ids=sorted(gone))
-            self._seen = None
             await self._outbox.resend(gone)
 
     async def _end_approvals(self, results: Sequence[Result]) -> bool:

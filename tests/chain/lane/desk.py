@@ -145,11 +145,13 @@ class Desk:
             chain_id=self.config.chain_id,
         )
 
+    async def queue_simulated(self, planned: PlannedLeg) -> LegOutcome:
+        """Submits the leg with the gas that the chain names."""
+        request = CallRequest(self.wallet, planned.target, planned.calldata)
+        return await self.queue(planned, await self.world.client.simulate(request))
+
     async def queue(self, planned: PlannedLeg, gas: int | None = GAS) -> LegOutcome:
-        """Submits the leg; without gas the chain is asked for it, as the activity does."""
-        if gas is None:
-            request = CallRequest(self.wallet, planned.target, planned.calldata)
-            gas = await self.world.client.simulate(request)
+        """Submits the leg; without gas the lane simulates it."""
         async with self.transaction() as session:
             return await transactions.insert_queued(session, planned, gas)
 

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Sequence
 
 from chain.client import ChainClient
-from chain.types import SendAnswer, SendUnavailable
+from chain.errors import RpcError
+from chain.types import CallRequest, SendAnswer, SendUnavailable
 
 
 class Killed(BaseException):
@@ -50,3 +51,15 @@ class Frozen(ChainClient):
         self.reached.set()
         await self.thaw.wait()
         return await super().send_raw(raws)
+
+
+class CannotEstimate(ChainClient):
+    """The node refuses to say what gas a call needs, as one does to an account without gas."""
+
+    refusals = 2
+
+    async def simulate(self, request: CallRequest) -> int:
+        if self.refusals > 0:
+            self.refusals -= 1
+            raise RpcError(-32000, "gas required exceeds allowance")
+        return await super().simulate(request)

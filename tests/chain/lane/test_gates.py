@@ -132,7 +132,7 @@ async def test_a_grant_that_expired_since_still_holds(desk: Desk) -> None:
     """A grant had to be live at the reservation; that it expires later is ignored."""
     await desk.lane_known()
     operation_id = await desk.operation()
-    await desk.queue(desk.borrow(operation_id), gas=None)
+    await desk.queue_simulated(desk.borrow(operation_id))
     await _expire_grant(desk)
     async with desk.running():
         await desk.until(operation_id, "borrow", TransactionState.FINAL_OK)

@@ -73,7 +73,7 @@ async def test_our_own_transactions_are_their_legs(desk: Desk) -> None:
     """USDC that a leg brings in is not an inbound transfer."""
     await desk.lane_known()
     operation_id = await desk.operation()
-    await desk.queue(desk.borrow(operation_id), gas=None)
+    await desk.queue_simulated(desk.borrow(operation_id))
     async with desk.running():
         await desk.until(operation_id, "borrow", TransactionState.FINAL_OK)
         await _send(desk, 3 * USD)

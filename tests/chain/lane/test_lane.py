@@ -15,6 +15,7 @@ from models.tables.book import Entry
 from models.tables.operations import Operation
 from models.tables.transactions import ChainSigner
 from tests.chain.lane.desk import GAS, SETTLEMENT, Desk, eventually
+from tests.chain.lane.nodes import CannotEstimate
 from tests.chain.world import USD
 
 BIG_GAS = 500_000
@@ -37,18 +38,42 @@ async def test_a_loan_is_borrowed_and_repaid(desk: Desk) -> None:
     """Borrow, approve and repay succeed with their logs; the allowance is given once, by a system operation that ends."""
     await desk.lane_known()
     operation_id = await desk.operation()
-    await desk.queue(desk.borrow(operation_id, 1_000 * USD), gas=None)
+    await desk.queue_simulated(desk.borrow(operation_id, 1_000 * USD))
     async with desk.running():
         await desk.until(operation_id, "borrow", TransactionState.FINAL_OK)
         await _came_in(desk, operation_id, 1_000 * USD)
         for leg, amount in (("unwind", 600 * USD), ("repay", 400 * USD)):
             call = RepayCall(position_id=desk.world.line.position_id, amount=amount)
-            await desk.queue(desk.plan(operation_id, leg, call, accounts.IN_FLIGHT), BIG_GAS)
+            await desk.queue(desk.plan(operation_id, leg, call, accounts.IN_FLIGHT), None)
         await desk.until(operation_id, "unwind", TransactionState.FINAL_OK)
         await desk.until(operation_id, "repay", TransactionState.FINAL_OK)
         await eventually(lambda: _approvals_are(desk, OperationState.DONE, 1))
     assert await desk.world.debt() < USD
     assert await desk.sent_count() == 4
+
+
+async def test_a_repayment_that_the_vault_refuses_is_refused(desk: Desk) -> None:
+    """A leg that had to wait for the allowance is simulated by the lane: what the vault refuses takes no nonce."""
+    await desk.lane_known()
+    operation_id = await desk.funded(5 * USD)
+    call = RepayCall(position_id=desk.world.line.position_id, amount=5 * USD)  # nothing is owed
+    await desk.queue(desk.plan(operation_id, "repay", call, accounts.IN_FLIGHT), None)
+    async with desk.running():
+        row = await desk.until(operation_id, "repay", TransactionState.REFUSED)
+    assert row.reason == "Loan not active"
+    assert await desk.sent_count() == 1  # the approval
+
+
+async def test_a_leg_that_cannot_be_simulated_holds_up_no_other(desk: Desk, anvil_url: str) -> None:
+    """A node's error about one leg is no refusal by its contract: the leg waits, and the others go on."""
+    await desk.lane_known()
+    waiting, other = await desk.funded(5 * USD), await desk.funded(5 * USD)
+    await desk.queue(desk.transfer(waiting, 5 * USD), None)
+    await desk.queue(desk.transfer(other, 5 * USD))
+    async with CannotEstimate(anvil_url) as node, desk.running(desk.lane(node)):
+        first = await desk.until(other, "settle", TransactionState.FINAL_OK)
+        second = await desk.until(waiting, "settle", TransactionState.FINAL_OK)
+    assert (first.nonce, second.nonce) == (0, 1)
 
 
 async def test_usdc_is_collected(desk: Desk) -> None:
@@ -58,7 +83,7 @@ async def test_usdc_is_collected(desk: Desk) -> None:
     await mint_usdc(desk.world.owner, desk.world.contracts, payer.address, 7 * USD)
     await payer.send(Transaction(desk.config.usdc, encode_approve(desk.wallet, 7 * USD)))
     operation_id = await desk.operation()
-    await desk.queue(desk.plan(operation_id, "collect", CollectCall(payer=payer.address, amount=7 * USD)), gas=None)
+    await desk.queue_simulated(desk.plan(operation_id, "collect", CollectCall(payer=payer.address, amount=7 * USD)))
     async with desk.running():
         await desk.until(operation_id, "collect", TransactionState.FINAL_OK)
     assert await desk.world.balance(payer.address) == 0
