@@ -53,6 +53,8 @@ bench: install ## rates against floors measured in the same run
 lock: ## compile the lock file anew after a change of pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
 	    --no-config --group dev pyproject.toml -o requirements/lock.txt --python-version 3.11
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
+	    --no-config pyproject.toml -c requirements/lock.txt -o requirements/runtime.txt --python-version 3.11
 
 clean: ## remove what was installed, the caches and the sandbox's state
 	rm -rf .venv contracts/node_modules var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
