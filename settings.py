@@ -21,7 +21,7 @@ SECRETS = Path("/run/secrets") if Path("/run/secrets").is_dir() else None
 
 
 def _addresses(value: object) -> object:
-    return tuple(filter(None, value.split(","))) if isinstance(value, str) else value
+    return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
 
 
 class DatabaseSettings(BaseSettings):
