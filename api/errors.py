@@ -207,7 +207,8 @@ class WorkflowsUnavailable(Unavailable):
 
     def __init__(self) -> None:
         super().__init__(
-            "The request is recorded and nothing was started or moved. Repeat it unchanged, with the same Idempotency-Key."
+            "The request is recorded, and it is not known to have started. Repeat it unchanged, with the same "
+            "Idempotency-Key: however often it is repeated, it moves money once."
         )
 
 

@@ -131,6 +131,7 @@ class TemporalStarter:
             async with asyncio.timeout((LOOK + SLACK).total_seconds()):
                 await client.get_workflow_handle(operation_id).describe(rpc_timeout=LOOK)
         except (TemporalError, TimeoutError) as failed:
+            structlog.get_logger(__name__).warning("not seen to run", operation_id=operation_id, error=repr(failed))
             return NotReached(repr(failed))
         return StillDeciding()
 
