@@ -4,6 +4,7 @@ from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.repayment_rows import RepaymentRows
+from models import accounts
 from models.errors import (
     TransferAlreadyClaimed,
     TransferAmbiguous,
@@ -13,7 +14,8 @@ from models.errors import (
     TransferSenderUnknown,
 )
 from models.messages.repay import RepayTerms
-from models.statuses import InboundState
+from models.statuses import InboundState, LedgerKind, RepaymentState
+from models.tables import book
 from models.tables.partners import SettlementAddress
 from models.tables.transactions import InboundTransfer
 
@@ -64,3 +66,22 @@ async def _belongs(session: AsyncSession, rows: RepaymentRows, sender: str) -> b
         return True
     query = select(exists().where(SettlementAddress.address == sender, SettlementAddress.partner_id == rows.partner.id))
     return bool(await session.scalar(query))
+
+
+async def claim(session: AsyncSession, rows: RepaymentRows, transfer: InboundTransfer) -> None:
+    """The transfer becomes a liability to the partner, and its repayment the one in flight for the loan."""
+    transfer.state, transfer.claimed_by = InboundState.CLAIMED, rows.operation.id
+    claim = book.Entry(
+        kind=LedgerKind.CLAIM,
+        debit=accounts.UNCLAIMED_INBOUND,
+        credit=accounts.liability(rows.partner.id),
+        amount=transfer.amount,
+        counterparty=transfer.sender,
+        operation_id=rows.operation.id,
+        inbound_id=transfer.id,
+    )
+    await book.record(session, claim)
+    rows.repayment.holds_loan = True
+    rows.repayment.payer = transfer.sender
+    rows.repayment.collected = transfer.amount
+    rows.repayment.state, rows.repayment.review_reason = RepaymentState.REPAYING, None

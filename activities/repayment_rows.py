@@ -7,11 +7,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.limit_book import lock_partner
 from activities.operation_rows import lock_operation
-from models.errors import InvariantBroken
+from models.errors import InvariantBroken, LoanNotRepayable, RepaymentInProgress
 from models.messages.repay import RepayTerms
+from models.statuses import LoanStatus
 from models.tables.loans import Loan, Repayment, SolvencyPosition
 from models.tables.operations import Operation
 from models.tables.partners import Partner
+
+REPAYABLE = frozenset({LoanStatus.ACTIVE, LoanStatus.DEFAULTED})
 
 
 @dataclass(frozen=True)
@@ -73,3 +76,12 @@ async def loan_is_taken(session: AsyncSession, loan_id: str) -> bool:
     """Whether a repayment is in flight for this loan."""
     query = select(exists().where(Repayment.loan_id == loan_id, Repayment.holds_loan))
     return bool(await session.scalar(query))
+
+
+async def take_loan(session: AsyncSession, loan_id: str) -> None:
+    """Raises RepaymentInProgress or LoanNotRepayable. The loan's row lock makes the check and the taking one."""
+    loan, _ = await lock_loan(session, loan_id)
+    if loan.status not in REPAYABLE:
+        raise LoanNotRepayable(loan.status)
+    if await loan_is_taken(session, loan_id):
+        raise RepaymentInProgress

@@ -5,7 +5,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 
 from activities.applying import AppliedOnChain, applied_on_chain, release_principal
-from activities.claims import claimable_transfer
+from activities.claims import claim, claimable_transfer
 from activities.leg_rows import final_leg
 from activities.operation_rows import (
     accept,
@@ -19,10 +19,16 @@ from activities.operation_rows import (
     stored_refusal,
     write_event,
 )
-from activities.repayment_rows import RepaymentRows, loan_is_taken, lock_loan, lock_repayment, newest_loan
+from activities.repayment_rows import (
+    REPAYABLE,
+    RepaymentRows,
+    loan_is_taken,
+    lock_repayment,
+    newest_loan,
+    take_loan,
+)
 from activities.snapshots import refused_loan_snapshot, repayment_snapshot
 from chain import transactions
-from models import accounts
 from models.errors import (
     InvariantBroken,
     LegReverted,
@@ -49,8 +55,6 @@ from models.messages.repay import (
 from models.statuses import (
     DecisionKind,
     EventType,
-    InboundState,
-    LedgerKind,
     LegName,
     LoanStatus,
     OperationState,
@@ -61,9 +65,6 @@ from models.tables import book
 from models.tables.loans import Repayment
 from models.tables.operations import Operation
 from models.tables.session import Transaction
-from models.tables.transactions import InboundTransfer
-
-REPAYABLE = frozenset({LoanStatus.ACTIVE, LoanStatus.DEFAULTED})
 
 
 class RepaymentActivities:
@@ -122,7 +123,7 @@ class RepaymentActivities:
                 return stored_decision(operation)
             terms = self._terms(asked)
             if asked.request.mode is RepaymentMode.PULL:
-                await _take_loan(session, asked.loan.loan_id)
+                await take_loan(session, asked.loan.loan_id)
             session.add(_repayment(operation, terms))
             operation.loan_id = asked.loan.loan_id
             accept(operation, terms.model_dump(mode="json"))
@@ -162,8 +163,8 @@ class RepaymentActivities:
             rows = await lock_repayment(session, asked.operation_id)
             if rows.repayment.collected == 0:
                 transfer = await claimable_transfer(session, rows, asked.terms)
-                await _take_loan(session, rows.loan.id)
-                await _claim(session, rows, transfer)
+                await take_loan(session, rows.loan.id)
+                await claim(session, rows, transfer)
             return _collected(rows.repayment)
 
     @activity.defn
@@ -241,33 +242,6 @@ def _repayment(operation: Operation, terms: RepayTerms) -> Repayment:
         holds_loan=terms.mode is RepaymentMode.PULL,
         payer=terms.payer,
     )
-
-
-async def _take_loan(session: AsyncSession, loan_id: str) -> None:
-    """Raises RepaymentInProgress or LoanNotRepayable. The loan's row lock makes the check and the taking one."""
-    loan, _ = await lock_loan(session, loan_id)
-    if loan.status not in REPAYABLE:
-        raise LoanNotRepayable(loan.status)
-    if await loan_is_taken(session, loan_id):
-        raise RepaymentInProgress
-
-
-async def _claim(session: AsyncSession, rows: RepaymentRows, transfer: InboundTransfer) -> None:
-    transfer.state, transfer.claimed_by = InboundState.CLAIMED, rows.operation.id
-    claim = book.Entry(
-        kind=LedgerKind.CLAIM,
-        debit=accounts.UNCLAIMED_INBOUND,
-        credit=accounts.liability(rows.partner.id),
-        amount=transfer.amount,
-        counterparty=transfer.sender,
-        operation_id=rows.operation.id,
-        inbound_id=transfer.id,
-    )
-    await book.record(session, claim)
-    rows.repayment.holds_loan = True
-    rows.repayment.payer = transfer.sender
-    rows.repayment.collected = transfer.amount
-    rows.repayment.state, rows.repayment.review_reason = RepaymentState.REPAYING, None
 
 
 def _collected(repayment: Repayment) -> Collected:
