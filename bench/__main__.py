@@ -1,0 +1,105 @@
+"""``python -m bench``: measure everything, or only what is named; ``--quick`` for a run of less than a minute."""
+
+import argparse
+import asyncio
+import logging
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from bench.borrows import Scale, open_sides
+from bench.counts import COUNTED_LINES, counts
+from bench.decisions import decisions
+from bench.loans import loans
+from bench.report import Report
+from bench.steps import steps
+from bench.world import World, open_world
+
+COUNTS, STEPS, DECISIONS, LOANS = BENCHES = ("counts", "steps", "decisions", "loans")
+
+
+@dataclass(frozen=True)
+class Plan:
+    chosen: Sequence[str]
+    decisions: Scale
+    loans: Scale
+    steps_rounds: int
+    steps_number: int
+    steps_concurrency: int = 32
+
+    @property
+    def lines(self) -> int:
+        scales = [scale for name, scale in ((DECISIONS, self.decisions), (LOANS, self.loans)) if name in self.chosen]
+        return COUNTED_LINES + sum(scale.lines for scale in scales)
+
+
+def full(chosen: Sequence[str]) -> Plan:
+    return Plan(
+        chosen,
+        decisions=Scale(rounds=5, borrows=150, concurrency=32, unloaded=100),
+        loans=Scale(rounds=3, borrows=300, concurrency=32),
+        steps_rounds=5,
+        steps_number=300,
+    )
+
+
+def quick(chosen: Sequence[str]) -> Plan:
+    return Plan(
+        chosen,
+        decisions=Scale(rounds=1, borrows=50, concurrency=16, unloaded=10),
+        loans=Scale(rounds=1, borrows=50, concurrency=16),
+        steps_rounds=1,
+        steps_number=50,
+    )
+
+
+async def measure(plan: Plan, report: Report, folder: Path) -> None:
+    """The counts come first: their engine is in this process, and there is one lane of a signer at a time."""
+    async with open_world(folder, plan.lines) as world:
+        if COUNTS in plan.chosen:
+            await counts(world, report)
+        if STEPS in plan.chosen:
+            await steps(world, plan.steps_rounds, plan.steps_number, plan.steps_concurrency, report)
+        if {DECISIONS, LOANS} & set(plan.chosen):
+            await _measure_borrows(world, plan, report)
+
+
+async def _measure_borrows(world: World, plan: Plan, report: Report) -> None:
+    async with open_sides(world) as sides:
+        if DECISIONS in plan.chosen:
+            await decisions(world, sides, plan.decisions, report)
+        if LOANS in plan.chosen:
+            await loans(world, sides, plan.loans, report)
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="Rates against floors of the same run, and counts."
+    )
+    parser.add_argument("benches", nargs="*", metavar="bench", help=f"one or more of {', '.join(BENCHES)}; all if none")
+    parser.add_argument(
+        "--quick", action="store_true", help="small numbers, less than a minute: whether it runs, not how fast"
+    )
+    asked = parser.parse_args(arguments)
+    if unknown := set(asked.benches) - set(BENCHES):
+        parser.error(f"there is no bench {', '.join(sorted(unknown))}")
+    plan = (quick if asked.quick else full)(asked.benches or BENCHES)
+    # The engine in this process would tell its story between the figures; the others tell it to their log files.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    report = Report()
+    report.machine()
+    folder = Path(tempfile.mkdtemp(prefix="bench-"))
+    try:
+        asyncio.run(measure(plan, report, folder))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

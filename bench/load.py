@@ -1,0 +1,56 @@
+"""The client of both sides: so many requests, so many of them at a time. aiohttp, since it takes the least of our cores."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Any
+
+import aiohttp
+
+from bench.measures import Stopwatch
+
+
+@dataclass(frozen=True, slots=True)
+class PostAll:
+    url: str
+    headers: Mapping[str, str]
+    bodies: Sequence[Mapping[str, Any]]
+    concurrency: int
+    pause: timedelta
+    """What each sender waits after each of its requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    body: Mapping[str, Any]
+    nanoseconds: int
+
+
+def open_client() -> aiohttp.ClientSession:
+    """Enter it before use; it opens as many connections as requests are under way."""
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+
+
+async def post_all(http: aiohttp.ClientSession, asked: PostAll) -> list[Answer]:
+    """Each sender takes the next body when its last answer is there. Every answer must be 202."""
+    waiting, answers = iter(asked.bodies), list[Answer]()
+
+    async def send() -> None:
+        for body in waiting:
+            answers.append(await _post(http, asked, body))
+            await asyncio.sleep(asked.pause.total_seconds())
+
+    async with asyncio.TaskGroup() as senders:
+        for _ in range(asked.concurrency):
+            senders.create_task(send())
+    return answers
+
+
+async def _post(http: aiohttp.ClientSession, asked: PostAll, body: Mapping[str, Any]) -> Answer:
+    watch = Stopwatch()
+    async with http.post(asked.url, json=body, headers=asked.headers) as response:
+        content = await response.json()
+    assert response.status == HTTPStatus.ACCEPTED, f"answered {response.status}: {content}"
+    return Answer(content, watch.nanoseconds())
