@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Annotated, Any, TypeVar
 
 from sqlalchemy import BigInteger, CheckConstraint, DateTime, Dialect, MetaData, Numeric, Text, func
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 from sqlalchemy.types import TypeDecorator
 
@@ -72,3 +73,5 @@ class Base(DeclarativeBase):
 
 CreatedAt = Annotated[datetime, mapped_column(DateTime(timezone=True), server_default=func.now())]
 JsonObject = dict[str, Any]
+NULLABLE_JSON = JSONB(none_as_null=True)
+"""Stores ``None`` as NULL and not as JSON's ``null``, which every ``IS NOT NULL`` of a CHECK would take for a value."""

@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.statuses import TERMINAL_EVENTS, DecisionKind, EventType, OperationKind, OperationState
-from models.tables.base import Base, CreatedAt, JsonObject, Words, in_words, sql_words
+from models.tables.base import NULLABLE_JSON, Base, CreatedAt, JsonObject, Words, in_words, sql_words
 
 
 class Operation(Base):
@@ -40,15 +40,15 @@ class Operation(Base):
     api_key_id: Mapped[str | None] = mapped_column(ForeignKey("api_keys.id"))
     idempotency_key: Mapped[str]
     fingerprint: Mapped[str | None]
-    received_body: Mapped[JsonObject | None] = mapped_column(JSONB)
-    request: Mapped[JsonObject | None] = mapped_column(JSONB)
+    received_body: Mapped[JsonObject | None] = mapped_column(NULLABLE_JSON)
+    request: Mapped[JsonObject | None] = mapped_column(NULLABLE_JSON)
     loan_id: Mapped[str | None]
     partner_loan_id: Mapped[str | None]
     state: Mapped[OperationState] = mapped_column(Words(OperationState))
     decision: Mapped[DecisionKind | None] = mapped_column(Words(DecisionKind))
-    refusal: Mapped[JsonObject | None] = mapped_column(JSONB)
-    terms: Mapped[JsonObject | None] = mapped_column(JSONB)
-    outcome: Mapped[JsonObject | None] = mapped_column(JSONB)
+    refusal: Mapped[JsonObject | None] = mapped_column(NULLABLE_JSON)
+    terms: Mapped[JsonObject | None] = mapped_column(NULLABLE_JSON)
+    outcome: Mapped[JsonObject | None] = mapped_column(NULLABLE_JSON)
     review_reason: Mapped[str | None]
     trace_id: Mapped[str | None]
     cancel_requested_at: Mapped[datetime | None]

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import BYTEA, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.statuses import LIVE_STATES, AttemptKind, InboundState, TransactionState
-from models.tables.base import Base, CreatedAt, JsonObject, Uint256, Words, in_words, sql_words
+from models.tables.base import NULLABLE_JSON, Base, CreatedAt, JsonObject, Uint256, Words, in_words, sql_words
 
 _WITHOUT_NONCE = sql_words(TransactionState.QUEUED, TransactionState.REFUSED, TransactionState.ABANDONED)
 _LIVE = sql_words(*LIVE_STATES)
@@ -101,7 +101,7 @@ class ChainTransaction(Base):
     chain_id: Mapped[int | None]
     signer: Mapped[str | None]
     state: Mapped[TransactionState] = mapped_column(Words(TransactionState))
-    call: Mapped[JsonObject | None] = mapped_column(JSONB)
+    call: Mapped[JsonObject | None] = mapped_column(NULLABLE_JSON)
     amount: Mapped[int] = mapped_column(server_default="0")
     target: Mapped[str | None]
     calldata: Mapped[bytes | None] = mapped_column(BYTEA)
@@ -116,7 +116,7 @@ class ChainTransaction(Base):
     result_tx_hash: Mapped[str | None]
     result_block: Mapped[int | None]
     result_block_hash: Mapped[str | None]
-    logs: Mapped[list[JsonObject] | None] = mapped_column(JSONB)
+    logs: Mapped[list[JsonObject] | None] = mapped_column(NULLABLE_JSON)
     gas_used: Mapped[int | None]
     effective_gas_price: Mapped[int | None] = mapped_column(Uint256)
     queued_at: Mapped[CreatedAt]
