@@ -218,12 +218,12 @@ async def new_repayment(session: AsyncSession, operation: Operation, loan: Loan,
     return await _added(session, Repayment(**fields | changes))
 
 
-async def known_signer(session: AsyncSession) -> ChainSigner:
-    """The row of the platform wallet, which is made when it is asked for first."""
-    known = await session.get(ChainSigner, (CHAIN_ID, WALLET))
+async def known_signer(session: AsyncSession, address: str = WALLET) -> ChainSigner:
+    """The signer's row, which is made when it is asked for first."""
+    known = await session.get(ChainSigner, (CHAIN_ID, address))
     if known is not None:
         return known
-    return await _added(session, ChainSigner(chain_id=CHAIN_ID, address=WALLET, first_nonce=0, next_nonce=0))
+    return await _added(session, ChainSigner(chain_id=CHAIN_ID, address=address, first_nonce=0, next_nonce=0))
 
 
 async def new_leg(
@@ -277,8 +277,9 @@ async def resolve(session: AsyncSession, pending: LedgerTransfer, phase: LedgerP
     return await new_transfer(session, phase=phase, pending_id=pending.id)
 
 
-async def ledger_rows(session: AsyncSession) -> Sequence[LedgerTransfer]:
-    return (await session.scalars(select(LedgerTransfer).order_by(LedgerTransfer.id))).all()
+async def ledger_rows(session: AsyncSession, operation_id: str) -> Sequence[LedgerTransfer]:
+    query = select(LedgerTransfer).where(LedgerTransfer.operation_id == operation_id).order_by(LedgerTransfer.id)
+    return (await session.scalars(query)).all()
 
 
 def log(address: str, topics: Sequence[str], words: Sequence[int]) -> JsonObject:
