@@ -8,10 +8,11 @@ import os
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
+from eth_typing import ChecksumAddress
 from eth_utils.address import to_checksum_address
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models.messages.common import Address, Pace
@@ -50,8 +51,9 @@ class Settings(DatabaseSettings):
     treasury_addresses: Annotated[tuple[Address, ...], NoDecode, BeforeValidator(_addresses)] = ()
     """Senders whose USDC to the platform wallet is the operator's own and goes to the platform float."""
 
-    confirmations: int = Field(default=1, ge=1)
-    """Blocks, the one that holds the receipt included, until a receipt is final; ignored where a finality tag is set."""
+    confirmations: int | None = Field(default=None, ge=1)
+    """Blocks, the one that holds the receipt included, until a receipt is final. There is no default: a depth that the
+    chain's reorgs reach would let money move twice. Set this or ``finality_tag``."""
     finality_tag: Literal["safe", "finalized"] | None = None
     block_poll: timedelta = timedelta(seconds=1)
     inbound_from_block: int | None = None
@@ -76,6 +78,27 @@ class Settings(DatabaseSettings):
     key_pepper: SecretStr | None = None
     public_url: str = "http://127.0.0.1:8000"
     problem_base: str = "https://loan-engine.dev/problems/"
+
+    @property
+    def engine_addresses(self) -> frozenset[ChecksumAddress]:
+        """Addresses that are the engine's own or its contracts', and nobody's to be paid at."""
+        return frozenset(
+            {
+                self.platform_wallet,
+                self.usdc_address,
+                self.oaid_address,
+                self.vault_address,
+                self.pool_address,
+                self.probe_address,
+                *self.treasury_addresses,
+            }
+        )
+
+    @model_validator(mode="after")
+    def _one_kind_of_finality(self) -> Self:
+        if (self.confirmations is None) == (self.finality_tag is None):
+            raise ValueError("set ENGINE_CONFIRMATIONS or ENGINE_FINALITY_TAG, and only one of them")
+        return self
 
     @property
     def pace(self) -> Pace:

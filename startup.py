@@ -39,7 +39,8 @@ def read_settings(kind: type[Read]) -> Read:
         return kind()
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
-        raise SettingAtFault(str(first["loc"][0]).upper(), first["msg"]) from None
+        setting = str(first["loc"][0]).upper() if first["loc"] else "CONFIRMATIONS"
+        raise SettingAtFault(setting, first["msg"]) from None
 
 
 async def check_database(database: AsyncEngine) -> None:

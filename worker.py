@@ -82,13 +82,14 @@ def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Wo
     loans = LoanActivities(transaction)
     limits = LimitActivities(transaction, chain, settings.pace, settings.residue_cap)
     partners = PartnerActivities(transaction, chain.chain_id, chain.oaid_address)
-    repayments = RepaymentActivities(transaction, settings.pace, settings.residue_cap)
+    positions = PositionActivities(transaction, chain)
+    repayments = RepaymentActivities(transaction, chain, settings.pace, settings.residue_cap)
     reviews = ReviewActivities(transaction)
     steps: list[Callable[..., Any]] = [
         CreditLineActivities(chain).check_credit_line,
         FeeActivities().calculate_fee,
-        PositionActivities(chain).read_debt,
-        SettlementActivities(chain).probe_settlement,
+        positions.read_debt,
+        positions.read_residue,
         funding.check_funding,
         legs.submit_transaction,
         limits.release_limit,
@@ -125,7 +126,7 @@ def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Wo
     waits = Worker(
         temporal,
         task_queue=WAITING_QUEUE,
-        activities=[legs.confirm_transaction, funding.await_transfer],
+        activities=[legs.confirm_transaction, funding.await_transfer, SettlementActivities(chain).await_settlement],
         interceptors=[RefusalInterceptor()],
         max_concurrent_activities=WAITING_SLOTS,
     )
@@ -140,7 +141,7 @@ def lane_config(settings: Settings) -> LaneConfig:
         vault=settings.vault_address,
         allowance_target=settings.allowance_target,
         treasury=frozenset(settings.treasury_addresses),
-        confirmations=settings.confirmations,
+        confirmations=settings.confirmations or 1,
         finality_tag=settings.finality_tag,
         gas_margin=settings.gas_margin,
         inbound_from_block=None if settings.inbound_from_block is None else BlockNumber(settings.inbound_from_block),
@@ -166,13 +167,16 @@ def load_signer(settings: SignerSettings, wallet: ChecksumAddress) -> Signer:
 @asynccontextmanager
 async def lane_of(parts: Parts, signer: Signer) -> AsyncIterator[asyncio.Task[None]]:
     """The ``lane`` role, running until the block ends; its task ends early only by a bug, which the task then raises."""
-    lane = SignerLane(lane_config(parts.settings), parts.database, parts.chain.client, signer)
+    # A pool of its own, since the lane keeps one session for as long as it holds the lock.
+    database = open_database(parts.settings.database_url.get_secret_value(), pool_size=2, application_name="lane")
+    lane = SignerLane(lane_config(parts.settings), database, parts.chain.client, signer)
     running = asyncio.create_task(lane.run(), name="signer lane")
     try:
         yield running
     finally:
         await lane.stop()
         await running
+        await database.dispose()
 
 
 async def serve(role: Role, stop: asyncio.Event) -> None:

@@ -1,31 +1,34 @@
 """What a repayment's legs did on chain, and what that means for the loan and the limits. Amounts are base units."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.leg_rows import loan_repaid, post_final_legs
 from activities.movements import leg_name
 from activities.repayment_rows import RepaymentRows
+from chain import transactions
+from models.messages.common import Debt
 from models.statuses import LegName, LoanStatus
 
 
 @dataclass(frozen=True)
 class AppliedOnChain:
-    """``taken`` of what was collected went to the vault; ``residue`` the platform added; ``remaining`` is still owed."""
+    """``taken`` of what was collected went to the vault; ``residue`` the platform added; ``refused`` is why the vault would not."""
 
     taken: int
     residue: int
     refunded: int
     principal: int
     interest: int
-    remaining: int | None
     tx_hash: str | None
     refused: str | None
 
 
 async def applied_on_chain(session: AsyncSession, operation_id: str) -> AppliedOnChain:
     """Posts the operation's legs and adds up what the vault's own events say that they did."""
+    refused = [row.reason for row in await transactions.legs_of(session, operation_id) if row.leg == LegName.REPAY]
     legs = await post_final_legs(session, operation_id)
     amounts = {name: sum(leg.amount for leg in legs if leg_name(leg.leg) is name) for name in LegName}
     to_vault = sorted(
@@ -38,16 +41,18 @@ async def applied_on_chain(session: AsyncSession, operation_id: str) -> AppliedO
         refunded=amounts[LegName.REFUND],
         principal=sum(event.principal for event in events),
         interest=sum(event.interest for event in events),
-        remaining=events[-1].remaining_debt if events else None,
         tx_hash=to_vault[0].result_tx_hash if to_vault else None,
-        refused=None,
+        refused=refused[-1] if refused else None,
     )
 
 
-def release_principal(rows: RepaymentRows, applied: AppliedOnChain) -> None:
-    """The loan owes less, and the partner's total limit is free by the principal paid; REPAID only where the chain says zero."""
+def release_principal(rows: RepaymentRows, applied: AppliedOnChain, debt: Debt) -> None:
+    """The loan owes less, and the partner's total limit is free by the principal paid; REPAID only where the chain says zero.
+
+    The chain's word counts whoever paid the last unit: without it a stranger who repays a residue could lock a loan.
+    """
     loan, repayment = rows.loan, rows.repayment
-    closed = applied.remaining == 0
+    closed = debt.outstanding == 0
     outstanding = 0 if closed else max(0, loan.outstanding - applied.principal)
     released = loan.outstanding - outstanding
     loan.outstanding = outstanding
@@ -55,6 +60,6 @@ def release_principal(rows: RepaymentRows, applied: AppliedOnChain) -> None:
     rows.position.total_partner_debt -= released
     repayment.principal, repayment.interest = applied.principal, applied.interest
     repayment.residue, repayment.refunded = applied.residue, applied.refunded
-    repayment.remaining_debt, repayment.tx_hash = applied.remaining, applied.tx_hash
+    repayment.remaining_debt, repayment.tx_hash = debt.outstanding, applied.tx_hash
     if closed:
-        loan.status = LoanStatus.REPAID
+        loan.status, loan.closed_at = LoanStatus.REPAID, datetime.now(UTC)

@@ -38,6 +38,13 @@ async def claimable_transfer(session: AsyncSession, rows: RepaymentRows, terms: 
     return matching[0]
 
 
+async def block_of_transfer(session: AsyncSession, chain_id: int, tx_hash: str) -> int | None:
+    query = select(InboundTransfer.block_number).where(
+        InboundTransfer.chain_id == chain_id, InboundTransfer.tx_hash == tx_hash
+    )
+    return (await session.scalars(query.limit(1))).one_or_none()
+
+
 async def _named(session: AsyncSession, chain_id: int, tx_hash: str, log_index: int | None) -> list[InboundTransfer]:
     query = (
         select(InboundTransfer)

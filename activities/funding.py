@@ -6,7 +6,7 @@ from datetime import timedelta
 from sqlalchemy import exists, select
 from temporalio import activity
 
-from activities.transactions import with_heartbeats
+from activities.heartbeats import with_heartbeats
 from chain.contracts.usdc import Transfer, decode_transfer
 from chain.engine_chain import EngineChain
 from chain.types import TxHash

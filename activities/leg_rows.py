@@ -4,6 +4,7 @@ from eth_utils.address import to_checksum_address
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from activities.movements import leg_name
 from chain import transactions
 from chain.contracts.vault_events import LoanRepaid, decode_loan_repaid
 from chain.types import BlockHash, BlockNumber, Log, TxHash
@@ -41,6 +42,18 @@ async def post_final_legs(session: AsyncSession, operation_id: str) -> list[Chai
         else:
             raise InvariantBroken(f"{operation_id} would end while its leg {row.leg} is {row.state}")
     return succeeded
+
+
+async def least_left(session: AsyncSession, operation_id: str) -> int | None:
+    """The least that a final repayment of this operation left owing, in base units; None where there is none.
+
+    A repayment pays interest first, so what it leaves is principal, and principal grows only by another borrow. The least
+    and not the last, since a residue that met another borrow would take that for its own.
+    """
+    to_vault = (LegName.REPAY, LegName.RESIDUE, LegName.UNWIND)
+    rows = await transactions.legs_of(session, operation_id)
+    final = [row for row in rows if row.state is TransactionState.FINAL_OK and leg_name(row.leg) in to_vault]
+    return min((loan_repaid(row).remaining_debt for row in final), default=None)
 
 
 def loan_repaid(leg: ChainTransaction) -> LoanRepaid:

@@ -134,6 +134,7 @@ class LimitActivities:
             oaid_token_id=request.oaid_token_id,
             user_wallet=request.user_wallet,
             settlement_address=partner.settlement_address,
+            vault_address=self._vault_address,
             loan_duration=request.loan_duration,
             number_of_installments=request.number_of_installments,
             residue_cap=self._residue_cap,

@@ -22,7 +22,7 @@ from activities.operation_rows import (
 from activities.snapshots import loan_snapshot, refused_loan_snapshot
 from models import accounts
 from models.errors import InvariantBroken, NotStarted
-from models.messages.borrow import BorrowDecision, BorrowRequest, OpenedBorrow
+from models.messages.borrow import BorrowDecision, BorrowRequest, OpenedBorrow, ReverseLoan
 from models.messages.common import Done, OperationInput, Outcome, Refuse
 from models.statuses import (
     DecisionKind,
@@ -84,6 +84,7 @@ class LoanActivities:
             rows.position.total_partner_debt += rows.loan.principal
             rows.loan.outstanding = rows.loan.principal
             rows.loan.status, rows.loan.review_reason = LoanStatus.SETTLING, None
+            rows.operation.review_reason = None
             rows.loan.borrow_tx_hash = leg.result_tx_hash
             await book.post(session, asked.operation_id, leg.leg, leg.generation)
             return Done()
@@ -112,8 +113,10 @@ class LoanActivities:
             return Done()
 
     @activity.defn
-    async def reverse_loan(self, asked: Refuse) -> Outcome:
+    async def reverse_loan(self, asked: ReverseLoan) -> Outcome:
         """The borrow was undone on chain down to zero debt: the limits are free again and the partner is told."""
+        if asked.debt.outstanding > 0:
+            raise InvariantBroken(f"{asked.operation_id} still owes {asked.debt.outstanding} on chain")
         async with self._transaction() as session:
             rows = await lock_borrow(session, asked.operation_id)
             if (outcome := stored_outcome(rows.operation)) is not None:
@@ -130,8 +133,7 @@ class LoanActivities:
 
 
 async def _post_unwind(session: AsyncSession, operation_id: str) -> None:
-    """What the unwind did not need, since somebody else had repaid a part, is nobody's: it goes to suspense."""
-    await final_leg(session, operation_id, LegName.UNWIND)
+    """What the unwind did not need, since somebody else had repaid a part or all, is nobody's: it goes to suspense."""
     await book.void(session, operation_id, LegName.SETTLE)
     await post_final_legs(session, operation_id)
     await _strand(session, operation_id)

@@ -5,7 +5,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 
 from activities.applying import AppliedOnChain, applied_on_chain, release_principal
-from activities.claims import claim, claimable_transfer
+from activities.claims import block_of_transfer, claim, claimable_transfer
 from activities.leg_rows import final_leg
 from activities.operation_rows import (
     accept,
@@ -29,6 +29,8 @@ from activities.repayment_rows import (
 )
 from activities.snapshots import refused_loan_snapshot, repayment_snapshot
 from chain import transactions
+from chain.engine_chain import EngineChain
+from chain.errors import RpcError
 from models.errors import (
     InvariantBroken,
     LegReverted,
@@ -42,6 +44,7 @@ from models.ids import new_id
 from models.messages.common import OperationInput, Outcome, Pace, Refuse
 from models.messages.repay import (
     AcceptRepayment,
+    ApplyRepayment,
     ClaimTransfer,
     Collected,
     FindLoan,
@@ -50,6 +53,7 @@ from models.messages.repay import (
     RepayDecision,
     RepayRequest,
     RepayTerms,
+    Uncollected,
     accepted,
 )
 from models.statuses import (
@@ -70,8 +74,9 @@ from models.tables.session import Transaction
 class RepaymentActivities:
     """``pace`` and ``residue_cap`` become part of the terms of each repayment accepted here."""
 
-    def __init__(self, transaction: Transaction, pace: Pace, residue_cap: int) -> None:
+    def __init__(self, transaction: Transaction, chain: EngineChain, pace: Pace, residue_cap: int) -> None:
         self._transaction = transaction
+        self._chain = chain
         self._pace = pace
         self._residue_cap = residue_cap
 
@@ -150,6 +155,8 @@ class RepaymentActivities:
             if rows.repayment.collected == 0:
                 await book.post(session, asked.operation_id, leg.leg, leg.generation)
                 rows.repayment.collected = leg.amount
+                rows.repayment.covers_debt = rows.repayment.payoff
+                rows.operation.review_reason = None
                 rows.repayment.state, rows.repayment.review_reason = RepaymentState.REPAYING, None
             return _collected(rows.repayment)
 
@@ -159,30 +166,39 @@ class RepaymentActivities:
 
         Raises Transfer…, LoanNotRepayable or RepaymentInProgress, and then the transfer stays claimable.
         """
+        debt = await self._debt_when_transferred(asked.terms) if asked.terms.payoff else None
         async with self._transaction() as session:
             rows = await lock_repayment(session, asked.operation_id)
+            if rows.operation.state is OperationState.DONE:
+                raise InvariantBroken(f"{asked.operation_id} is done; a claim that woke up late claims nothing")
             if rows.repayment.collected == 0:
                 transfer = await claimable_transfer(session, rows, asked.terms)
                 await take_loan(session, rows.loan.id)
                 await claim(session, rows, transfer)
+                rows.repayment.covers_debt = debt is not None and transfer.amount >= debt
             return _collected(rows.repayment)
 
     @activity.defn
-    async def close_uncollected(self, asked: Refuse) -> Outcome:
-        """Ends a repayment that collected nothing: in one transaction the pull can no longer be sent and the loan is free."""
+    async def close_uncollected(self, asked: Refuse) -> Uncollected:
+        """Ends a repayment that collected nothing: in one transaction the pull can no longer be sent and the loan is free.
+
+        Where a late attempt has claimed the transfer after all, nothing is ended, and what was collected is the answer.
+        """
         async with self._transaction() as session:
             rows = await lock_repayment(session, asked.operation_id)
             if (outcome := stored_outcome(rows.operation)) is not None:
-                return outcome
+                return Uncollected(outcome=outcome)
+            if rows.repayment.collected > 0:
+                return Uncollected(collected=_collected(rows.repayment))
             pulled = rows.repayment.mode is RepaymentMode.PULL
             if pulled:
                 await _release_pull(session, asked)
             state = RepaymentState.FAILED if pulled else RepaymentState.REJECTED
             event = EventType.REPAYMENT_FAILED if pulled else EventType.REPAYMENT_REJECTED
-            return _close(session, rows, state, event, asked.refusal)
+            return Uncollected(outcome=_close(session, rows, state, event, asked.refusal))
 
     @activity.defn
-    async def apply_repayment(self, asked: OperationInput) -> Outcome:
+    async def apply_repayment(self, asked: ApplyRepayment) -> Outcome:
         """Ends a repayment that collected: what the vault took is applied to the loan and its limits, the rest was refunded."""
         async with self._transaction() as session:
             rows = await lock_repayment(session, asked.operation_id)
@@ -190,16 +206,27 @@ class RepaymentActivities:
                 return outcome
             applied = await applied_on_chain(session, asked.operation_id)
             _check_all_accounted(rows.repayment, applied)
+            release_principal(rows, applied, asked.debt)
             if applied.taken == 0:
-                refusal = LegReverted(LegName.REPAY, applied.refused or "nothing is owed").payload()
-                rows.repayment.refunded = applied.refunded
-                return _close(session, rows, RepaymentState.REFUNDED, EventType.REPAYMENT_REFUNDED, refusal)
-            release_principal(rows, applied)
-            outcome = _close(session, rows, RepaymentState.APPLIED, EventType.REPAYMENT_APPLIED, None)
+                refusal = LegReverted(LegName.REPAY, applied.refused or "it gave no reason").payload()
+                outcome = _close(session, rows, RepaymentState.REFUNDED, EventType.REPAYMENT_REFUNDED, refusal)
+            else:
+                outcome = _close(session, rows, RepaymentState.APPLIED, EventType.REPAYMENT_APPLIED, None)
             if rows.loan.status is LoanStatus.REPAID:
                 snapshot = repayment_snapshot(rows.repayment, rows.loan)
                 write_event(session, rows.operation, EventType.LOAN_REPAID, snapshot)
             return outcome
+
+    async def _debt_when_transferred(self, terms: RepayTerms) -> int:
+        """The debt of the transfer's own block; of the latest one where the node has forgotten that block."""
+        async with self._transaction() as session:
+            block = await block_of_transfer(session, self._chain.chain_id, terms.transfer_tx_hash or "")
+        call = self._chain.pool.get_outstanding_debt(terms.position_id)
+        try:
+            (debt,) = await self._chain.client.read(call, block="latest" if block is None else block)
+        except RpcError:
+            (debt,) = await self._chain.client.read(call, block="latest")
+        return debt
 
     def _terms(self, asked: AcceptRepayment) -> RepayTerms:
         return RepayTerms(
@@ -212,6 +239,7 @@ class RepaymentActivities:
             payer=asked.funding.payer,
             transfer_tx_hash=asked.request.transfer_tx_hash,
             transfer_log_index=asked.request.transfer_log_index,
+            vault_address=self._chain.vault_address,
             residue_cap=self._residue_cap,
             pace=self._pace,
         )
@@ -247,7 +275,11 @@ def _repayment(operation: Operation, terms: RepayTerms) -> Repayment:
 def _collected(repayment: Repayment) -> Collected:
     if repayment.payer is None:
         raise InvariantBroken(f"repayment {repayment.id} was collected from nobody")
-    return Collected(amount=repayment.collected, payer=to_checksum_address(repayment.payer))
+    return Collected(
+        amount=repayment.collected,
+        payer=to_checksum_address(repayment.payer),
+        covers_debt=repayment.covers_debt,
+    )
 
 
 async def _release_pull(session: AsyncSession, asked: Refuse) -> None:

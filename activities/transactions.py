@@ -1,18 +1,15 @@
 """A leg as the workflow sees it: submitted once, then waited for. The signer lane does the rest."""
 
-import asyncio
-from collections.abc import Awaitable
-from datetime import timedelta
-from typing import TypeVar
-
 from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 
-from activities.movements import Charge, charge_of, leg_movement, settle_movements
+from activities.heartbeats import with_heartbeats
+from activities.leg_rows import least_left
+from activities.movements import Charge, charge_of, leg_movement, leg_name, settle_movements
 from activities.operation_rows import lock_operation
 from chain import transactions
 from chain.engine_chain import EngineChain
-from chain.errors import Reverted
+from chain.errors import NodeLags, Reverted
 from chain.legs import PlannedLeg, plan_leg
 from chain.types import CallRequest
 from chain.waiter import LegWaiter
@@ -33,9 +30,6 @@ from models.tables import book
 from models.tables.operations import Operation
 from models.tables.session import Transaction
 
-Answered = TypeVar("Answered")
-HEARTBEAT_EVERY = timedelta(seconds=8)
-
 
 class TransactionActivities:
     def __init__(self, transaction: Transaction, chain: EngineChain, waiter: LegWaiter) -> None:
@@ -53,14 +47,17 @@ class TransactionActivities:
             known = await transactions.find(session, asked.operation_id, asked.leg, asked.generation)
         if known is not None:
             return transactions.outcome(known)
-        call = await self._lowered(asked.call)
+        call, principal = await self._lowered(asked)
         refusal, gas = await self._simulate(asked, call)
         async with self._transaction() as session:
             operation = await lock_operation(session, asked.operation_id)
             if operation.state is OperationState.DONE:
                 raise InvariantBroken(f"{operation.id} is done; a submission that woke up late sends nothing")
+            self._check_vault(operation)
             if asked.instead_of is not None:
-                await _abandon(session, asked.operation_id, asked.instead_of)
+                await _abandon(session, asked, asked.instead_of)
+            if leg_name(asked.leg) is LegName.RESIDUE:
+                refusal = refusal or await _why_not_our_residue(session, operation.id, principal)
             charge = await _charge(session, operation, asked, call.amount)
             planned = self._plan(asked, call, charge.account)
             if refusal is not None:
@@ -83,13 +80,27 @@ class TransactionActivities:
             )
         )
 
-    async def _lowered(self, call: LegCall) -> LegCall:
-        """A repayment of no more than is owed at the latest block; every other call as it is."""
+    async def _lowered(self, asked: SubmitTransaction) -> tuple[LegCall, int]:
+        """A repayment of no more than is owed, and the principal owed; every other call as it is.
+
+        Raises NodeLags where the node has not seen the operation's last leg yet: its word would be of an older debt.
+        """
+        call, chain = asked.call, self._chain
         if not isinstance(call, RepayCall):
-            return call
-        chain = self._chain
-        (owed,) = await chain.client.read(chain.pool.get_outstanding_debt(call.position_id), block="latest")
-        return call.model_copy(update={"amount": min(owed, call.amount)})
+            return call, 0
+        head = await chain.client.head()
+        if head.number < asked.at_least_block:
+            raise NodeLags(head.number, asked.at_least_block)
+        owed, loan = await chain.client.read(
+            chain.pool.get_outstanding_debt(call.position_id), chain.pool.loans(call.position_id), block=head.number
+        )
+        return call.model_copy(update={"amount": min(owed, call.amount)}), loan.principal
+
+    def _check_vault(self, operation: Operation) -> None:
+        """A position's number means nothing in another vault, such as one that the settings name since."""
+        vault = (operation.terms or {}).get("vault_address")
+        if vault != self._chain.vault_address:
+            raise InvariantBroken(f"{operation.id} is of vault {vault}, and this engine is set to another")
 
     async def _simulate(self, asked: SubmitTransaction, call: LegCall) -> tuple[str | None, int | None]:
         """Why the chain would refuse the call now, or None and the gas that it needs.
@@ -128,9 +139,22 @@ class TransactionActivities:
         )
 
 
-async def _abandon(session: AsyncSession, operation_id: str, leg: str) -> None:
-    if not await transactions.abandon(session, operation_id, leg, "another leg takes its place"):
-        raise InvariantBroken(f"leg {leg} of {operation_id} may still have its effect")
+async def _abandon(session: AsyncSession, asked: SubmitTransaction, leg: str) -> None:
+    """Gives up the other leg, unless somebody has begun a generation of it that the caller does not know of."""
+    rows = await transactions.legs_of(session, asked.operation_id)
+    newest = max((row.generation for row in rows if row.leg == leg and row.call is not None), default=0)
+    if newest > asked.instead_of_generation or not await transactions.abandon(
+        session, asked.operation_id, leg, "another leg takes its place"
+    ):
+        raise InvariantBroken(f"leg {leg} of {asked.operation_id} may still have its effect")
+
+
+async def _why_not_our_residue(session: AsyncSession, operation_id: str, principal: int) -> str | None:
+    """What our own repayments left is ours to clear. More principal than that is another debt, which is not."""
+    left = await least_left(session, operation_id)
+    if left is None or principal > left:
+        return "the position owes another debt than this loan's"
+    return None
 
 
 async def _charge(session: AsyncSession, operation: Operation, asked: SubmitTransaction, amount: int) -> Charge:
@@ -172,15 +196,3 @@ def _counterparty(call: LegCall) -> str:
             return call.payer
         case _:
             return "pool"
-
-
-async def with_heartbeats(waiting: Awaitable[Answered]) -> Answered:
-    """Awaits something long while telling Temporal, every few seconds, that this process is alive."""
-    task = asyncio.ensure_future(waiting)
-    try:
-        while not task.done():
-            activity.heartbeat()
-            await asyncio.wait({task}, timeout=HEARTBEAT_EVERY.total_seconds())
-    finally:
-        task.cancel()
-    return await task

@@ -3,7 +3,7 @@
 Every function works inside the caller's transaction and commits nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -46,6 +46,7 @@ async def create_partner(
     fee_bps: int | None = None,
     daily_limit: int | None = None,
     total_limit: int | None = None,
+    engine_addresses: Collection[str] = (),
 ) -> IssuedKey:
     """An ACTIVE partner with a first key of all scopes. Limits in base units; what is not given is its tier's.
 
@@ -64,15 +65,20 @@ async def create_partner(
         fee_bps=terms.fee_bps if fee_bps is None else fee_bps,
         daily_borrow_limit=terms.daily_borrow_limit if daily_limit is None else daily_limit,
         total_borrow_limit=terms.total_borrow_limit if total_limit is None else total_limit,
-        settlement_address=await _register_address(session, partner_id, settlement_address),
+        settlement_address=await _register_address(session, partner_id, settlement_address, engine_addresses),
     )
     session.add(partner)
     await session.flush()
     return await issue_key(session, partner_id=partner_id, mode=mode, pepper=pepper)
 
 
-async def _register_address(session: AsyncSession, partner_id: str, settlement_address: str) -> str:
+async def _register_address(
+    session: AsyncSession, partner_id: str, settlement_address: str, engine_addresses: Collection[str]
+) -> str:
+    """Registers the address. A payout to the engine's own addresses, or to nobody, would be a movement that never left."""
     address = checksum(settlement_address)
+    if int(address, 16) == 0 or address in engine_addresses:
+        raise AdministrationRefused(f"{address} is no settlement address: it is the engine's own, or nobody's")
     owner = await session.get(SettlementAddress, address)
     if owner is not None:
         raise AdministrationRefused(f"{address} belongs to partner '{owner.partner_id}', for ever")

@@ -50,6 +50,7 @@ async def _create(session: AsyncSession, settings: Settings, asked: argparse.Nam
         fee_bps=asked.fee_bps,
         daily_limit=asked.daily_limit,
         total_limit=asked.total_limit,
+        engine_addresses=settings.engine_addresses,
     )
     return _shown_once(issued)
 

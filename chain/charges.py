@@ -12,8 +12,8 @@ What leaves the wallet is counted by the legs themselves and not by their ledger
 posted is never forgotten, and one that is posted never counted twice. A move inside the books that is only promised (the
 fee, which goes with the payout) counts with its leg, and not when that leg is dead.
 
-The platform float is one account for all operations. A leg on it is promised in the ledger when it is inserted, so the
-float covers all its legs exactly while posted - promised ≥ 0.
+The platform float is one account for all operations. It covers a leg when what is posted, less what legs with a nonce take
+that is not posted yet, is enough; the earlier leg goes first, and one that is too large keeps no smaller one waiting.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -25,8 +25,9 @@ from sqlalchemy.orm import aliased
 
 from chain.broken import LegMisplanned
 from models import accounts
-from models.statuses import IN_FLIGHT_STATES, LIVE_STATES, LedgerPhase, TransactionState
+from models.statuses import IN_FLIGHT_STATES, LIVE_STATES, LedgerPhase, OperationState, TransactionState
 from models.tables.ledger import LedgerBalance, LedgerTransfer
+from models.tables.operations import Operation
 from models.tables.transactions import ChainTransaction
 
 _COUNTS_AT_INSERT = LIVE_STATES | {TransactionState.FINAL_OK}
@@ -128,14 +129,15 @@ async def covered(session: AsyncSession, legs: Sequence[Wanted]) -> set[LegKey]:
     for operation_id in {leg.operation_id for leg in legs}:
         flows = [flow for flow in whole.flows if flow.key[0] == operation_id]
         by_operation[operation_id] = _Books(flows, [leg for leg in whole.legs if leg.operation_id == operation_id])
-    float_holds = await _float_holds(session)
+    float_left = await _float_left(session)
     passed: set[LegKey] = set()
     for leg in legs:
         books = by_operation[leg.operation_id]
         if of_one_operation(leg.account):
             covers = books.left(leg.account, leg, promised_too=False) >= leg.amount
         else:
-            covers = float_holds and books.promises(leg)
+            covers = leg.amount <= float_left and books.promises(leg)
+            float_left -= leg.amount if covers else 0
         if covers:
             books.legs.append(leg)
             passed.add(leg.key)
@@ -190,8 +192,21 @@ async def _read_legs(
     return [Wanted(*row) for row in (await session.execute(query)).all()]
 
 
-async def _float_holds(session: AsyncSession) -> bool:
-    """A plain read is enough: whoever promises more from now on counts what is promised already, and waits."""
-    query = select(LedgerBalance.posted - LedgerBalance.pending_out).where(LedgerBalance.account == accounts.FLOAT)
-    left = await session.scalar(query)
-    return left is not None and left >= 0
+async def _float_left(session: AsyncSession) -> int:
+    """The platform float less what the legs take that may still have their effect, or had it and are not posted yet.
+
+    A leg on the float is posted in the transaction that makes its operation DONE. One statement reads both, since between
+    two a leg could be posted, and be missed by both.
+    """
+    posted = select(LedgerBalance.posted).where(LedgerBalance.account == accounts.FLOAT).scalar_subquery()
+    taken = (
+        select(func.sum(ChainTransaction.amount))
+        .join(Operation, Operation.id == ChainTransaction.operation_id)
+        .where(
+            Operation.state == OperationState.OPEN,
+            ChainTransaction.charges_account == accounts.FLOAT,
+            ChainTransaction.state.in_(_COUNTS_AT_PREPARE),
+        )
+        .scalar_subquery()
+    )
+    return int(await session.scalar(select(func.coalesce(posted, 0) - func.coalesce(taken, 0))) or 0)

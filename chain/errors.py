@@ -4,6 +4,7 @@
 
     ChainError
     ├── RpcUnavailable        no usable answer: timeout, reset, 429, 5xx. The outcome is UNKNOWN, never "it did not happen"
+    │   ├── NodeLags          the node is behind what is known already
     │   └── MalformedAnswer   an answer came and could not be understood, which proves as little
     ├── RpcError              the node understood and answered with an error that is not a revert
     ├── Reverted              a contract refused, and said why
@@ -23,6 +24,13 @@ class RpcUnavailable(ChainError):
 
 class MalformedAnswer(RpcUnavailable):
     """The node's answer is not what the protocol promises."""
+
+
+class NodeLags(RpcUnavailable):
+    """The node's head is behind a block that the engine has acted on: what it says is of the past."""
+
+    def __init__(self, head: int, needed: int) -> None:
+        super().__init__(f"the node is at block {head}, and block {needed} is known already")
 
 
 class RpcError(ChainError):

@@ -36,7 +36,7 @@ class InboundScan:
             return False
         start = max(first, scanned + 1 - self._config.inbound_overlap)
         end = min(final, start + self._config.inbound_chunk - 1)
-        logs = await self._canonical(await self._transfers(start, end))
+        logs = await self._canonical(await self._transfers(start, end), end)
         if logs is None:
             return False
         async with self._term.transaction() as session:
@@ -67,12 +67,13 @@ class InboundScan:
         topics = [TRANSFER_EVENT.topic0, None, address_topic(self._config.wallet)]
         return await self._node.logs(self._config.usdc, topics, start, end)
 
-    async def _canonical(self, logs: Sequence[Log]) -> Sequence[Log] | None:
-        """The logs, if the chain still has their blocks now that the logs were read; None where it must be read again."""
-        numbers = sorted({log.block_number for log in logs})
+    async def _canonical(self, logs: Sequence[Log], end: int) -> Sequence[Log] | None:
+        """The logs, if the chain has their blocks, and the last one scanned; None where it must be read again."""
+        numbers = sorted({*(log.block_number for log in logs), end})
         headers = await self._node.blocks([BlockNumber(number) for number in numbers])
         hashes = {header.number: header.hash for header in headers if header is not None}
-        return logs if all(hashes.get(log.block_number) == log.block_hash for log in logs) else None
+        there = end in hashes and all(hashes.get(log.block_number) == log.block_hash for log in logs)
+        return logs if there else None
 
     async def _record(self, session: AsyncSession, logs: Sequence[Log]) -> None:
         known = await self._ours_or_moved(session, {log.tx_hash for log in logs}, logs)

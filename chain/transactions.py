@@ -36,6 +36,7 @@ def outcome_columns() -> ORMOption:
         ChainTransaction.state,
         ChainTransaction.amount,
         ChainTransaction.result_tx_hash,
+        ChainTransaction.result_block,
         ChainTransaction.reason,
         ChainTransaction.held_reason,
     )
@@ -49,6 +50,7 @@ def outcome(row: ChainTransaction) -> LegOutcome:
         generation=row.generation,
         amount=row.amount,
         tx_hash=row.result_tx_hash,
+        block_number=row.result_block,
         reason=row.held_reason if held else row.reason,
     )
 

@@ -49,8 +49,9 @@ class Watcher:
             results, gone = await self._settle(await self._in_flight(), head)
             if not gone:
                 self._see(head)
+        approval_ended = await self._end_approvals(results)
         await self._outbox.resend_stale()
-        return Looked(busy=True, approval_ended=await self._end_approvals(results))
+        return Looked(busy=True, approval_ended=approval_ended)
 
     async def _settle(self, legs: Sequence[InFlight], head: Block) -> tuple[list[Result], Collection[int]]:
         evidence = await self._gather(legs, head)

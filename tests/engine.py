@@ -38,7 +38,7 @@ from contracts.deploy import Contracts, Sender, Transaction, deploy
 from contracts.funding import OpenedLine, fund_gas, fund_pool, mint_usdc, open_line, set_operator
 from models import accounts
 from models.messages.common import OperatorChoice, OperatorDecision
-from models.statuses import PartnerTier
+from models.statuses import LegName, PartnerTier, TransactionState
 from models.tables import book
 from models.tables import session as database
 from models.tables.operations import Event, Operation
@@ -280,6 +280,22 @@ class Engine:
 
         self.client.before_simulation = before
 
+    def once_before_leg(self, leg: LegName, act: Callable[[], Awaitable[None]]) -> None:
+        """Acts once, just before a leg of this name is simulated for the first time: earlier ones are known by their rows."""
+        preceding = {LegName.SETTLE: LegName.BORROW, LegName.RESIDUE: LegName.REPAY}[leg]
+
+        async def before(_: CallRequest) -> None:
+            async with self.transaction() as session:
+                final = select(ChainTransaction.id).where(
+                    ChainTransaction.leg == preceding, ChainTransaction.state == TransactionState.FINAL_OK
+                )
+                if (await session.scalars(final.limit(1))).one_or_none() is None:
+                    return
+            self.client.before_simulation = None
+            await act()
+
+        self.client.before_simulation = before
+
     def hold_submissions(self) -> None:
         """No leg is simulated, and so none is submitted, until ``release_submissions``: the node seems to be away."""
 
@@ -389,6 +405,7 @@ def build_engine(anvil: Anvil, temporal_server: Temporal, database_url: str, tmp
                 platform_wallet=wallet.address,
                 treasury_addresses=(treasury.address,),
                 key_mode="sandbox",
+                confirmations=1,
                 inbound_from_block=(await chain.head()).number,
                 **{**TEST_PACE, **settings},
             )

@@ -16,12 +16,13 @@ from models.statuses import (
     LoanStatus,
     OperationKind,
     OperationState,
+    RepaymentState,
     ReservationState,
     TransactionState,
 )
 from models.tables import book
 from models.tables.ledger import LedgerBalance, LedgerTransfer
-from models.tables.loans import Loan, Reservation, SolvencyPosition
+from models.tables.loans import Loan, Repayment, Reservation, SolvencyPosition
 from models.tables.operations import Event, Operation
 from models.tables.partners import Partner, PartnerDay
 from models.tables.session import Transaction
@@ -33,6 +34,8 @@ async def breaches(transaction: Transaction, chain: EngineChain) -> list[str]:
     async with transaction() as session:
         return [
             *await _pending_of_done(session),
+            *await _left_by_done(session),
+            *await _claims(session),
             *await _cached_balances(session),
             *await _cash(session, chain),
             *await _limits(session),
@@ -58,6 +61,30 @@ async def _pending_of_done(session: AsyncSession) -> list[str]:
     return [
         f"{operation} is done, but {leg} is pending in the ledger" for operation, leg in await session.execute(query)
     ]
+
+
+async def _left_by_done(session: AsyncSession) -> list[str]:
+    """An operation that is done leaves nothing in flight, owes its partner nothing, and holds no loan."""
+    found = []
+    done = select(Operation).where(Operation.state == OperationState.DONE, Operation.kind != OperationKind.SYSTEM)
+    for operation in await session.scalars(done):
+        for account in (accounts.IN_FLIGHT, accounts.liability(operation.partner_id or "")):
+            left = await book.balance(session, account, operation.id)
+            if left != 0:
+                found.append(f"{operation.id} is done and has {left} left on {account}")
+    held = select(Repayment.id).join(Operation, Operation.id == Repayment.operation_id)
+    still = held.where(Operation.state == OperationState.DONE, Repayment.holds_loan)
+    return found + [f"{repayment} is done and holds its loan" for repayment in await session.scalars(still)]
+
+
+async def _claims(session: AsyncSession) -> list[str]:
+    """A transfer is claimed by a repayment that used it or gave it back, or that is still at it."""
+    wrong = (
+        select(InboundTransfer.tx_hash)
+        .join(Repayment, Repayment.operation_id == InboundTransfer.claimed_by)
+        .where(Repayment.state.in_([RepaymentState.REJECTED, RepaymentState.FAILED]))
+    )
+    return [f"{tx_hash} was claimed by a repayment that came to nothing" for tx_hash in await session.scalars(wrong)]
 
 
 async def _cached_balances(session: AsyncSession) -> list[str]:

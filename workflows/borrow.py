@@ -14,6 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from models.errors import LegReverted, RefusalPayload, SettlementBlocked, StoppedBeforeSending
     from models.messages.borrow import (
         AuthorizeBorrow,
+        AwaitSettlement,
         BorrowDecision,
         BorrowRequest,
         BorrowTerms,
@@ -21,15 +22,23 @@ with workflow.unsafe.imports_passed_through():
         CheckCreditLine,
         OpenedBorrow,
         ReserveLimit,
-        SettlementProbe,
-        SettlementReach,
+        ReverseLoan,
+        SettlementOutlook,
+        SettlementVerdict,
     )
-    from models.messages.common import OperationInput, OperatorChoice, OperatorDecision, Outcome, Refuse
+    from models.messages.common import (
+        LegBegun,
+        OperationInput,
+        OperatorChoice,
+        OperatorDecision,
+        Outcome,
+        Refuse,
+    )
     from models.messages.legs import BorrowCall, LegOutcome, RepayCall, TransferCall
     from models.statuses import LegName, TransactionState
     from workflows.legs import Legs
     from workflows.operation import OperationRun
-    from workflows.steps import StepRefused, run_step
+    from workflows.steps import StepRefused, run_step, run_wait
 
 
 @workflow.defn
@@ -38,6 +47,7 @@ class BorrowWorkflow:
     def __init__(self, start: OperationInput) -> None:
         self._start = start
         self._operation: OperationRun[BorrowDecision] = OperationRun(start)
+        self._settle_generation = 1
 
     @workflow.run
     async def run(self, start: OperationInput) -> Outcome:  # noqa: ARG002 - the constructor has taken it
@@ -114,58 +124,59 @@ class BorrowWorkflow:
 
     async def _settle(self, legs: Legs, terms: BorrowTerms) -> str | None:
         """Pays the settlement address; says why when that has become impossible and the borrow must be undone."""
+        self._settle_generation = legs.generation(LegName.SETTLE)
         if legs.begun(LegName.UNWIND):
             return "it had been refused before"
         payout = TransferCall(recipient=terms.settlement_address, amount=terms.quote.payout)
-        generation = legs.generation(LegName.SETTLE)
-        while not (await legs.carry_out(LegName.SETTLE, payout, generation=generation)).succeeded:
-            blocked = await self._settlement_opens(legs, terms)
-            if blocked is not None:
-                return blocked
-            generation += 1
+        while not (await legs.carry_out(LegName.SETTLE, payout, generation=self._settle_generation)).succeeded:
+            outlook = await self._await_settlement(terms)
+            if outlook.verdict is SettlementVerdict.BLOCKED:
+                return outlook.reason
+            if outlook.verdict is SettlementVerdict.UNDECIDED:
+                await legs.report(f"settlement is not possible: {outlook.reason}")
+                choice = await self._operation.operator_choice(OperatorChoice.RETRY, OperatorChoice.UNWIND)
+                if choice is OperatorChoice.UNWIND:
+                    return "an operator chose to undo the borrow"
+            self._settle_generation += 1
         return None
 
-    async def _settlement_opens(self, legs: Legs, terms: BorrowTerms) -> str | None:
-        """Waits until a transfer to the settlement address would pass; says why when it is time to undo the borrow.
-
-        Blocked means that the transfer is refused for as long as the terms say, while one to a probe address passes
-        (money.md section 5). At the deadline an operator chooses; nothing is undone by time alone.
-        """
-        started, blocked_since = workflow.now(), None
-        while True:
-            await workflow.sleep(terms.pace.settle_retry)
-            reach = await self._probe_settlement(terms)
-            if reach.open:
-                return None
-            blocked_since = (blocked_since or workflow.now()) if reach.blocked else None
-            if blocked_since and workflow.now() - blocked_since >= timedelta(seconds=terms.pace.settle_blocked):
-                return reach.reason or "the transfer is refused"
-            if workflow.now() - started >= timedelta(seconds=terms.pace.settle_deadline):
-                await legs.report(f"settlement is not possible: {reach.reason}")
-                choice = await self._operation.operator_choice(OperatorChoice.RETRY, OperatorChoice.UNWIND)
-                return None if choice is OperatorChoice.RETRY else "an operator chose to undo the borrow"
-
-    async def _probe_settlement(self, terms: BorrowTerms) -> SettlementReach:
-        probe = SettlementProbe(settlement_address=terms.settlement_address, amount=terms.quote.payout)
-        return await run_step(SettlementActivities.probe_settlement, probe, "probe the settlement address")
+    async def _await_settlement(self, terms: BorrowTerms) -> SettlementOutlook:
+        """Waits until a payout would pass or is blocked for good (money.md section 5); nothing is undone by time alone."""
+        patience = terms.pace.settle_deadline
+        ask = AwaitSettlement(
+            settlement_address=terms.settlement_address,
+            amount=terms.quote.payout,
+            pace=terms.pace,
+            deadline=workflow.now() + timedelta(seconds=patience),
+        )
+        return await run_wait(
+            SettlementActivities.await_settlement, ask, patience=patience, summary="await the settlement address"
+        )
 
     async def _unwind(self, legs: Legs, terms: BorrowTerms, why: str) -> Outcome:
         """Repays the vault what it lent: the principal from the money in flight, the interest from the platform float."""
+        await self._repay_principal(legs, terms)
+        while (debt := await legs.clear_residue(terms.position_id, terms.residue_cap)).outstanding > 0:
+            await legs.report(
+                f"{debt.outstanding} base units are owed still, which the platform does not pay by itself"
+            )
+            await self._operation.operator_choice(OperatorChoice.RETRY)
+        refusal = SettlementBlocked(terms.settlement_address, why).payload()
+        reverse = ReverseLoan(operation_id=self._start.operation_id, refusal=refusal, debt=debt)
+        return await run_step(LoanActivities.reverse_loan, reverse, "reverse the loan")
+
+    async def _repay_principal(self, legs: Legs, terms: BorrowTerms) -> None:
         call = RepayCall(position_id=terms.position_id, amount=terms.quote.principal)
+        settle = LegBegun(leg=LegName.SETTLE, generation=self._settle_generation)
         generation = legs.generation(LegName.UNWIND)
-        while not (
-            unwound := await legs.carry_out(LegName.UNWIND, call, generation=generation, instead_of=LegName.SETTLE)
-        ).succeeded:
+        while True:
+            unwound = await legs.carry_out(LegName.UNWIND, call, generation=generation, instead_of=settle)
+            if unwound.succeeded or (await legs.read_debt(terms.position_id)).outstanding == 0:
+                return
             await run_step(LoanActivities.move_to_suspense, self._start, "move the USDC to suspense")
             await legs.report(f"the borrow cannot be undone: {unwound.reason}")
             await self._operation.operator_choice(OperatorChoice.RETRY)
             generation += 1
-        while await legs.clear_residue(terms.position_id, terms.residue_cap) > 0:
-            await legs.report("what is left of the debt is above the cap for residues")
-            await self._operation.operator_choice(OperatorChoice.RETRY)
-        blocked = SettlementBlocked(terms.settlement_address, why).payload()
-        reverse = Refuse(operation_id=self._start.operation_id, refusal=blocked)
-        return await run_step(LoanActivities.reverse_loan, reverse, "reverse the loan")
 
 
 def _borrow_call(terms: BorrowTerms) -> BorrowCall:

@@ -8,9 +8,8 @@ with workflow.unsafe.imports_passed_through():
     from activities.positions import PositionActivities
     from activities.reviews import ReviewActivities
     from activities.transactions import TransactionActivities
-    from models.messages.common import LegBegun, Pace, UnderReview
+    from models.messages.common import Debt, LegBegun, Pace, ReadDebt, ReadResidue, Residue, UnderReview
     from models.messages.legs import ConfirmTransaction, LegCall, LegOutcome, RepayCall, SubmitTransaction
-    from models.messages.repay import Debt, ReadDebt
     from models.statuses import LegName, TransactionState
     from workflows.steps import run_step, run_wait
 
@@ -22,6 +21,7 @@ class Legs:
         self._operation_id = operation_id
         self._pace = pace
         self._begun = {leg.leg: leg.generation for leg in begun}
+        self._last_block = 0
 
     def begun(self, leg: str) -> bool:
         """Whether an earlier run of this operation has begun this leg."""
@@ -32,39 +32,63 @@ class Legs:
         return self._begun.get(leg, 1)
 
     async def carry_out(
-        self, leg: str, call: LegCall, *, generation: int = 1, instead_of: str | None = None
+        self, leg: str, call: LegCall, *, generation: int = 1, instead_of: LegBegun | None = None
     ) -> LegOutcome:
-        """Submits one generation of a leg and waits, however long it takes, until its outcome is certain."""
+        """Submits one generation of a leg and waits, however long it takes, until its outcome is certain.
+
+        ``instead_of`` names another leg, and its newest generation known here, which can never be sent once this one is.
+        """
         submit = SubmitTransaction(
-            operation_id=self._operation_id, leg=leg, generation=generation, call=call, instead_of=instead_of
+            operation_id=self._operation_id,
+            leg=leg,
+            generation=generation,
+            call=call,
+            instead_of=None if instead_of is None else instead_of.leg,
+            instead_of_generation=0 if instead_of is None else instead_of.generation,
+            at_least_block=self._last_block,
         )
         outcome = await run_step(TransactionActivities.submit_transaction, submit, f"submit {leg}")
         while not (outcome.succeeded or outcome.without_effect):
             outcome = await self._confirm(leg, generation, held_is_known=outcome.state is TransactionState.HELD)
             await self._report_delay(leg, outcome)
+        self._last_block = max(self._last_block, outcome.block_number or 0)
         return outcome
 
-    async def clear_residue(self, position_id: int, cap: int) -> int:
-        """Repays what is left at the platform's cost until the debt is zero; returns what is left above the cap.
+    async def clear_residue(self, position_id: int, cap: int) -> Debt:
+        """Repays what is left of this loan's debt, at the platform's cost and up to ``cap``; returns what is owed then.
 
         Interest grows while a repayment is on its way, so a payoff leaves a few base units; a small residue does not
         accrue and the next call lands (contracts.md, trap 3).
         """
         spent, number = 0, 1
-        while (debt := await self.read_debt(position_id)).outstanding > 0:
-            if spent + debt.outstanding > cap:
-                return debt.outstanding
-            call = RepayCall(position_id=position_id, amount=debt.outstanding)
-            residue = await self.carry_out(f"{LegName.RESIDUE}-{number}", call)
+        while True:
+            residue = await self._read_residue(position_id)
+            owed = residue.debt.outstanding
+            if owed == 0 or not residue.ours or spent + owed > cap:
+                return residue.debt
+            spent += await self._repay_residue(f"{LegName.RESIDUE}-{number}", position_id, owed)
             number += 1
-            if residue.succeeded:
-                spent += residue.amount
-            else:
-                await workflow.sleep(self._pace.settle_retry)
-        return 0
 
     async def read_debt(self, position_id: int) -> Debt:
-        return await run_step(PositionActivities.read_debt, ReadDebt(position_id=position_id), "read the debt")
+        """What is owed, by a node that has seen the last leg of this operation."""
+        ask = ReadDebt(position_id=position_id, at_least_block=self._last_block)
+        return await run_step(PositionActivities.read_debt, ask, "read the debt")
+
+    async def _read_residue(self, position_id: int) -> Residue:
+        ask = ReadResidue(operation_id=self._operation_id, position_id=position_id, at_least_block=self._last_block)
+        return await run_step(PositionActivities.read_residue, ask, "read what is left")
+
+    async def _repay_residue(self, leg: str, position_id: int, owed: int) -> int:
+        """Returns what the platform paid. A residue that is refused is shown, and tried again once in a while."""
+        generation = self.generation(leg)
+        call = RepayCall(position_id=position_id, amount=owed)
+        while not (residue := await self.carry_out(leg, call, generation=generation)).succeeded:
+            if (await self._read_residue(position_id)).debt.outstanding == 0:
+                return 0
+            await self.report(f"{leg} was refused: {residue.reason}")
+            await workflow.sleep(self._pace.leg_patience)
+            generation += 1
+        return residue.amount
 
     async def report(self, reason: str) -> None:
         """Shows operators and the partner that this operation waits for a person."""

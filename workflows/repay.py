@@ -11,6 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from models.messages.legs import CollectCall, LegOutcome, RepayCall, TransferCall
     from models.messages.repay import (
         AcceptRepayment,
+        ApplyRepayment,
         AuthorizeRepayment,
         AwaitTransfer,
         CheckFunding,
@@ -95,21 +96,26 @@ class RepayWorkflow:
     # The tail: durable, minutes to days
 
     async def _carry_out(self, terms: RepayTerms, legs: Legs) -> Outcome:
-        try:
-            collected = await self._collect(legs, terms)
-        except StepRefused as failed:
-            return await self._give_up(failed.refusal)
-        if isinstance(collected, RefusalPayload):
-            return await self._give_up(collected)
+        collected = await self._collect(legs, terms)
+        if isinstance(collected, Outcome):
+            return collected
         repaid = await self._repay(legs, terms, collected)
-        if terms.payoff and repaid > 0:
+        if collected.covers_debt and repaid > 0:
             await legs.clear_residue(terms.position_id, terms.residue_cap)
         await self._refund(legs, collected, collected.amount - repaid)
-        return await run_step(RepaymentActivities.apply_repayment, self._start, "apply the repayment")
+        debt = await legs.read_debt(terms.position_id)
+        apply = ApplyRepayment(operation_id=self._start.operation_id, debt=debt)
+        return await run_step(RepaymentActivities.apply_repayment, apply, "apply the repayment")
 
-    async def _collect(self, legs: Legs, terms: RepayTerms) -> Collected | RefusalPayload:
-        if terms.mode is RepaymentMode.PROOF:
-            return await self._claim_transfer(terms)
+    async def _collect(self, legs: Legs, terms: RepayTerms) -> Collected | Outcome:
+        """What was collected; or, where nothing can be, how the repayment has ended."""
+        try:
+            taken = await (self._pull(legs, terms) if terms.mode is RepaymentMode.PULL else self._claim_transfer(terms))
+        except StepRefused as refused:
+            taken = refused.refusal
+        return await self._give_up(taken) if isinstance(taken, RefusalPayload) else taken
+
+    async def _pull(self, legs: Legs, terms: RepayTerms) -> Collected | RefusalPayload:
         if terms.amount is None or terms.payer is None:
             raise RuntimeError("a repayment by pull names its amount and payer")
         call = CollectCall(payer=terms.payer, amount=terms.amount)
@@ -129,15 +135,23 @@ class RepayWorkflow:
         claim = ClaimTransfer(operation_id=self._start.operation_id, terms=terms)
         return await run_step(RepaymentActivities.claim_transfer, claim, "claim the transfer")
 
-    async def _give_up(self, refusal: RefusalPayload) -> Outcome:
+    async def _give_up(self, refusal: RefusalPayload) -> Collected | Outcome:
         """Nothing was collected: the loan is free again, and a transfer that was not claimed stays claimable."""
         refuse = Refuse(operation_id=self._start.operation_id, refusal=refusal)
-        return await run_step(RepaymentActivities.close_uncollected, refuse, f"give up: {refusal.code}")
+        ended = await run_step(RepaymentActivities.close_uncollected, refuse, f"give up: {refusal.code}")
+        if ended.collected is not None:
+            return ended.collected
+        if ended.outcome is None:
+            raise RuntimeError("a repayment that collected nothing has ended")
+        return ended.outcome
 
     async def _repay(self, legs: Legs, terms: RepayTerms, collected: Collected) -> int:
         """Repays the vault at most what is owed; returns what it took of the collected USDC, zero if it refused."""
         call = RepayCall(position_id=terms.position_id, amount=collected.amount)
-        for generation in range(legs.generation(LegName.REPAY), REPAY_GENERATIONS + 1):
+        first = legs.generation(LegName.REPAY)
+        for generation in range(first, REPAY_GENERATIONS + 1):
+            if generation > first:
+                await workflow.sleep(terms.pace.settle_retry)
             repaid = await legs.carry_out(LegName.REPAY, call, generation=generation)
             if repaid.succeeded:
                 return repaid.amount

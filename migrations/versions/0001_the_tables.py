@@ -572,6 +572,7 @@ def upgrade() -> None:
         sa.Column("holds_loan", sa.Boolean(), nullable=False),
         sa.Column("payer", sa.Text(), nullable=True),
         sa.Column("collected", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("covers_debt", sa.Boolean(), server_default="false", nullable=False),
         sa.Column("principal", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("interest", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("residue", sa.BigInteger(), server_default="0", nullable=False),

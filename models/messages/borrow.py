@@ -1,6 +1,10 @@
 """Payloads of ``BorrowWorkflow``. Amounts are base units, durations seconds."""
 
-from models.messages.common import Address, DecisionBase, LegBegun, Message, Outcome, Pace
+from datetime import datetime
+from enum import StrEnum
+
+from models.errors import RefusalPayload
+from models.messages.common import Address, Debt, DecisionBase, LegBegun, Message, Outcome, Pace
 from models.money import Quote
 from models.statuses import DecisionKind, OperationState
 
@@ -26,6 +30,7 @@ class BorrowTerms(Message):
     oaid_token_id: int
     user_wallet: Address
     settlement_address: Address
+    vault_address: Address
     loan_duration: int
     number_of_installments: int
     residue_cap: int
@@ -93,19 +98,38 @@ class ReserveLimit(Message):
     standing: CreditLineStanding
 
 
-class SettlementProbe(Message):
-    """Asks whether USDC can reach the settlement address now."""
+class AwaitSettlement(Message):
+    """Waits until a payout would pass, until it is blocked for good, or until ``deadline``."""
 
     settlement_address: Address
     amount: int
+    pace: Pace
+    deadline: datetime
 
 
-class SettlementReach(Message):
-    """``open``: the transfer passes. ``blocked``: it is refused while one to a probe address passes. Neither: try later."""
+class SettlementVerdict(StrEnum):
+    """What is known of a payout that does not go through.
 
-    open: bool
-    blocked: bool
-    reason: str | None = None
+    OPEN: it would pass now. BLOCKED: it was refused for as long as the terms say, while one to a probe address passed.
+    UNDECIDED: neither, until the deadline.
+    """
+
+    OPEN = "open"
+    BLOCKED = "blocked"
+    UNDECIDED = "undecided"
+
+
+class SettlementOutlook(Message):
+    verdict: SettlementVerdict
+    reason: str = ""
+
+
+class ReverseLoan(Message):
+    """``debt`` is what the chain says after the unwind: only zero reverses a loan."""
+
+    operation_id: str
+    refusal: RefusalPayload
+    debt: Debt
 
 
 class LoanOperation(Message):

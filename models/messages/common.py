@@ -66,6 +66,34 @@ class LegBegun(Message):
     generation: int
 
 
+class ReadDebt(Message):
+    """``at_least_block``: a node that is not there yet cannot answer."""
+
+    position_id: int
+    at_least_block: int = 0
+
+
+class Debt(Message):
+    """What the chain says is owed at ``block_number``, in base units: principal, and interest to that block's second."""
+
+    outstanding: int
+    principal: int
+    block_number: int
+
+
+class ReadResidue(Message):
+    operation_id: str
+    position_id: int
+    at_least_block: int = 0
+
+
+class Residue(Message):
+    """What is left after an operation's own repayments. ``ours``: it is the rest of this loan's debt and nothing else."""
+
+    debt: Debt
+    ours: bool
+
+
 class Refuse(Message):
     """Ends an operation with a problem: undecided, it is refused; accepted, it did not succeed."""
 

@@ -61,6 +61,10 @@ class SubmitTransaction(Message):
     call: LegCall
     instead_of: str | None = None
     """A leg that is abandoned in the same transaction, so that it can never be sent beside this one."""
+    instead_of_generation: int = 0
+    """The newest generation of that leg which the caller knows to be without effect; a newer one stops this leg."""
+    at_least_block: int = 0
+    """Where the operation's last leg was mined: a node that is not there yet cannot say what is owed."""
 
 
 class ConfirmTransaction(Message):
@@ -80,6 +84,7 @@ class LegOutcome(Message):
     generation: int
     amount: int
     tx_hash: str | None = None
+    block_number: int | None = None
     reason: str | None = None
     patience_ended: bool = False
 

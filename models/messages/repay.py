@@ -1,6 +1,6 @@
 """Payloads of ``RepayWorkflow``. Amounts are base units."""
 
-from models.messages.common import Address, DecisionBase, LegBegun, Message, Outcome, Pace
+from models.messages.common import Address, Debt, DecisionBase, LegBegun, Message, Outcome, Pace
 from models.statuses import DecisionKind, OperationState, RepaymentMode
 
 
@@ -30,6 +30,7 @@ class RepayTerms(Message):
     payer: Address | None
     transfer_tx_hash: str | None = None
     transfer_log_index: int | None = None
+    vault_address: Address
     residue_cap: int
     pace: Pace
 
@@ -65,18 +66,6 @@ class LoanFound(Message):
     position_id: int
     user_wallet: Address
     settlement_address: Address
-
-
-class ReadDebt(Message):
-    position_id: int
-
-
-class Debt(Message):
-    """What the chain says is owed at ``block_number``: principal and interest to that block's second."""
-
-    outstanding: int
-    principal: int
-    block_number: int
 
 
 class CheckFunding(Message):
@@ -119,10 +108,29 @@ class ClaimTransfer(Message):
 
 
 class Collected(Message):
-    """USDC that is now in the platform wallet and owed to the partner; ``payer`` is whom an excess goes back to."""
+    """USDC that is now in the platform wallet and owed to the partner; ``payer`` is whom an excess goes back to.
+
+    ``covers_debt``: it was at least the whole debt when it was collected, so the platform adds what accrues until a
+    payoff lands. A payoff that was funded short is a partial repayment.
+    """
 
     amount: int
     payer: Address
+    covers_debt: bool
+
+
+class Uncollected(Message):
+    """How a repayment ended that collected nothing; or, where a late attempt did collect, what there is to go on with."""
+
+    outcome: Outcome | None = None
+    collected: Collected | None = None
+
+
+class ApplyRepayment(Message):
+    """``debt`` is what the chain says after the last leg: the loan is REPAID where it is zero."""
+
+    operation_id: str
+    debt: Debt
 
 
 class RepaymentOperation(Message):

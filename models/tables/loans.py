@@ -142,6 +142,7 @@ class Repayment(Base):
     holds_loan: Mapped[bool]
     payer: Mapped[str | None]
     collected: Mapped[int] = mapped_column(server_default="0")
+    covers_debt: Mapped[bool] = mapped_column(server_default="false")
     principal: Mapped[int] = mapped_column(server_default="0")
     interest: Mapped[int] = mapped_column(server_default="0")
     residue: Mapped[int] = mapped_column(server_default="0")
