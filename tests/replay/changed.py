@@ -21,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
         ReserveLimit,
     )
     from models.messages.common import OperationInput, Outcome
-    from models.messages.legs import BorrowCall, RepayCall, TransferCall
+    from models.messages.legs import BorrowCall, TransferCall
     from models.statuses import LegName
     from workflows.borrow import BorrowWorkflow
     from workflows.legs import Legs
@@ -69,26 +69,6 @@ class WaitsBeforeItBorrows(BorrowWorkflow):
     async def _carry_out(self, terms: BorrowTerms, legs: Legs) -> Outcome:
         await workflow.sleep(1)
         return await super()._carry_out(terms, legs)
-
-
-@workflow.defn(name="BorrowWorkflow")
-class ReportBeforeSuspense(BorrowWorkflow):
-    """The unwind with two of its steps swapped."""
-
-    @workflow.init
-    def __init__(self, start: OperationInput) -> None:
-        super().__init__(start)
-
-    @workflow.run
-    async def run(self, start: OperationInput) -> Outcome:
-        return await super().run(start)
-
-    async def _unwind(self, legs: Legs, terms: BorrowTerms, why: str) -> Outcome:
-        call = RepayCall(position_id=terms.position_id, amount=terms.quote.principal)
-        unwound = await legs.carry_out(LegName.UNWIND, call, instead_of=LegName.SETTLE)
-        await legs.report(f"the borrow cannot be undone: {unwound.reason}")
-        await run_step(LoanActivities.move_to_suspense, self._start, "move the USDC to suspense")
-        return Outcome(status=why)
 
 
 @workflow.defn(name="BorrowWorkflow")

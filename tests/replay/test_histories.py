@@ -10,7 +10,6 @@ from temporalio import workflow
 from tests.replay.changed import (
     FeeBeforeCreditLine,
     PaysBeforeItBorrows,
-    ReportBeforeSuspense,
     WaitsBeforeItBorrows,
 )
 from tests.replay.paths import PATHS
@@ -60,7 +59,6 @@ def test_every_path_is_recorded() -> None:
     [
         ("borrow-active", WaitsBeforeItBorrows),
         ("borrow-refused", FeeBeforeCreditLine),
-        ("borrow-unwind-retried", ReportBeforeSuspense),
     ],
 )
 async def test_a_changed_workflow_does_not_replay(name: str, changed: type) -> None:
