@@ -8,13 +8,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.limits import LimitActivities
 from activities.loans import LoanActivities
+from activities.repayments import RepaymentActivities
 from chain.client import ChainClient
+from chain.contracts.vault_events import LOAN_REPAID_EVENT
 from chain.engine_chain import EngineChain
 from models.errors import LegReverted
 from models.messages.borrow import Authorization, BorrowDecision, BorrowRequest, CreditLineStanding, ReserveLimit
-from models.messages.common import OperationInput, Outcome, Pace, Refuse
+from models.messages.common import Debt, OperationInput, Outcome, Pace, Refuse
+from models.messages.repay import ApplyRepayment
 from models.money import quote
-from models.statuses import LegName, TransactionState
+from models.statuses import DecisionKind, LegName, OperationKind, RepaymentState, TransactionState
 from models.tables.loans import Loan
 from models.tables.operations import Operation
 from models.tables.partners import Partner, PartnerDay
@@ -23,6 +26,7 @@ from tests import factories as make
 
 PACE = Pace(leg_patience=1, settle_retry=1, settle_blocked=1, settle_deadline=1, proof_wait=1)
 RESIDUE_CAP = 10 * make.USD
+DECIDED = {"decision": DecisionKind.ACCEPTED, "decided_at": datetime(2026, 1, 1, tzinfo=UTC)}
 NEVER_ASKED = "http://127.0.0.1:9"
 
 
@@ -45,9 +49,12 @@ class Desk:
     grant_id: str
     limits: LimitActivities = field(init=False)
     loans: LoanActivities = field(init=False)
+    repayments: RepaymentActivities = field(init=False)
 
     def __post_init__(self) -> None:
-        self.limits = LimitActivities(self.transaction, chain_that_is_never_asked(), PACE, RESIDUE_CAP)
+        chain = chain_that_is_never_asked()
+        self.limits = LimitActivities(self.transaction, chain, PACE, RESIDUE_CAP)
+        self.repayments = RepaymentActivities(self.transaction, chain, PACE, RESIDUE_CAP)
         self.loans = LoanActivities(self.transaction)
 
     async def asks_for(self, amounts: Sequence[int]) -> list[ReserveLimit]:
@@ -122,6 +129,22 @@ class Desk:
             await make.known_signer(session)
             operation = await session.get_one(Operation, operation_id)
             await make.new_leg(session, operation, leg, TransactionState.FINAL_OK, amount=amount, **changes)
+
+    async def repays(self, loan: Loan, principal: int, interest: int = 0) -> None:
+        """A repayment that was collected and repaid on chain, and is applied; what is left is owed on chain."""
+        amount, left = principal + interest, loan.outstanding - principal
+        async with self.transaction() as session:
+            operation = await make.new_operation(
+                session, self.partner, kind=OperationKind.REPAY, loan_id=loan.id, terms={}, **DECIDED
+            )
+            await make.new_repayment(session, operation, loan, state=RepaymentState.REPAYING, collected=amount)
+        repaid = make.log(
+            make.VAULT, [LOAN_REPAID_EVENT.topic0, f"0x{loan.position_id:064x}"], [amount, principal, interest, left]
+        )
+        await self.leg(operation.id, LegName.COLLECT, amount)
+        await self.leg(operation.id, LegName.REPAY, amount, logs=[repaid])
+        debt = Debt(outstanding=left, principal=left, block_number=1)
+        await self.repayments.apply_repayment(ApplyRepayment(operation_id=operation.id, debt=debt))
 
     async def releases(self, operation_id: str) -> Outcome:
         refusal = LegReverted(LegName.BORROW, "the test says so").payload()

@@ -212,6 +212,29 @@ async def test_a_borrow_is_drawn_once(transaction: Transaction) -> None:
     assert await desk.usage() == Usage(outstanding=PRINCIPAL, borrowed=PRINCIPAL)
 
 
+async def test_a_repayment_frees_the_total_and_not_the_day(transaction: Transaction) -> None:
+    """What is repaid may be borrowed again, on another day: today's limit stays used."""
+    desk = await open_desk(transaction, daily_borrow_limit=3 * PRINCIPAL, total_borrow_limit=2 * PRINCIPAL)
+    loan = await desk.active(2 * PRINCIPAL)
+    await desk.repays(loan, 2 * PRINCIPAL, interest=1)
+    assert await desk.usage() == Usage(borrowed=2 * PRINCIPAL)
+    with pytest.raises(DailyLimitExceeded):
+        await desk.reserves(2 * PRINCIPAL)
+    await a_day_passes(desk)
+    await desk.reserves(2 * PRINCIPAL)
+
+
+async def test_interest_frees_nothing(transaction: Transaction) -> None:
+    """A part that is repaid frees the principal in it, and not the interest."""
+    desk = await open_desk(transaction, total_borrow_limit=2 * PRINCIPAL)
+    loan = await desk.active(2 * PRINCIPAL)
+    await desk.repays(loan, PRINCIPAL, interest=PRINCIPAL)
+    assert await desk.usage() == Usage(outstanding=PRINCIPAL, borrowed=2 * PRINCIPAL)
+    with pytest.raises(TotalLimitExceeded):
+        await desk.reserves(PRINCIPAL + 1)
+    await desk.reserves(PRINCIPAL)
+
+
 async def reservations(desk: Desk) -> list[int]:
     query = select(Reservation.amount).where(
         Reservation.partner_id == desk.partner.id, Reservation.state == ReservationState.RESERVED

@@ -21,6 +21,7 @@ NEEDED = {
     "VAULT_ADDRESS": ADDRESS,
     "POOL_ADDRESS": ADDRESS,
     "PLATFORM_WALLET": ADDRESS,
+    "CONFIRMATIONS": "12",
 }
 
 
@@ -100,6 +101,23 @@ def test_what_is_wrong_is_named(environment: pytest.MonkeyPatch, name: str, valu
     with pytest.raises(SettingAtFault) as fault:
         read_settings(Settings)
     assert fault.value.setting == f"{ENV_PREFIX}{name}"
+
+
+def test_finality_is_chosen_once(environment: pytest.MonkeyPatch) -> None:
+    """When a receipt is final is a number of blocks or a tag: not both, and, as the test above says, not neither."""
+    environment.setenv("ENGINE_FINALITY_TAG", "safe")
+    with pytest.raises(SettingAtFault, match="only one of them"):
+        read_settings(Settings)
+    environment.delenv("ENGINE_CONFIRMATIONS")
+    assert read_settings(Settings).finality_tag == "safe"
+
+
+def test_the_engine_s_own_addresses(environment: pytest.MonkeyPatch) -> None:
+    """The wallet, the contracts, the probe and the treasury belong to the engine: nobody is paid there."""
+    treasury = "0x0000000000000000000000000000000000000001"
+    environment.setenv("ENGINE_TREASURY_ADDRESSES", treasury)
+    settings = read_settings(Settings)
+    assert settings.engine_addresses == {CHECKSUMMED, settings.probe_address, treasury}
 
 
 def test_secrets_are_not_shown(environment: pytest.MonkeyPatch) -> None:
