@@ -27,7 +27,7 @@ MANY, FITTING = 200, 20
 AMOUNT = 1_000 * USD
 FEE = 5 * USD
 AT_MOST_SECONDS = 5
-DECIDED_SECONDS = 45
+DECIDED_SECONDS = 80
 
 
 @pytest_asyncio.fixture(scope="module")
