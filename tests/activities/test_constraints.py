@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.statuses import (
@@ -289,17 +289,3 @@ async def test_a_claim_has_its_operation(transaction: Transaction, state: Inboun
     right = partial(make.new_inbound, state=state, claimed_by=operation.id if claimed else None)
     assert await broken_rule(transaction, wrong) == "ck_inbound_transfers_claimed_by_an_operation"
     assert await broken_rule(transaction, right) is None
-
-
-async def test_what_was_refused_is_not_there(transaction: Transaction) -> None:
-    """A refused transaction leaves nothing behind, the rows included that were right."""
-    loan = await committed_loan(transaction)
-    key = make.unique("key")
-
-    async def lend_again(session: AsyncSession) -> None:
-        operation = await make.new_operation(session, idempotency_key=key)
-        await make.new_loan(session, operation, position_id=loan.position_id)
-
-    assert await broken_rule(transaction, lend_again) is not None
-    async with transaction() as session:
-        assert await session.scalar(select(Operation.id).where(Operation.idempotency_key == key)) is None
