@@ -41,20 +41,20 @@ class Plan:
 def full(chosen: Sequence[str]) -> Plan:
     return Plan(
         chosen,
-        decisions=Scale(rounds=5, borrows=150, concurrency=32, unloaded=100),
-        loans=Scale(rounds=3, borrows=300, concurrency=32),
+        decisions=Scale(rounds=3, borrows=150, concurrency=32, unloaded=100),
+        loans=Scale(rounds=3, borrows=200, concurrency=32),
         steps_rounds=5,
-        steps_number=300,
+        steps_number=200,
     )
 
 
 def quick(chosen: Sequence[str]) -> Plan:
     return Plan(
         chosen,
-        decisions=Scale(rounds=1, borrows=50, concurrency=16, unloaded=10),
-        loans=Scale(rounds=1, borrows=50, concurrency=16),
+        decisions=Scale(rounds=1, borrows=20, concurrency=10, unloaded=5),
+        loans=Scale(rounds=1, borrows=20, concurrency=10),
         steps_rounds=1,
-        steps_number=50,
+        steps_number=32,
     )
 
 

@@ -10,6 +10,7 @@ from bench import cpu
 from bench.floor import running_floor
 from bench.load import open_client
 from bench.measures import Lap
+from bench.report import Figure, Report
 from bench.sides import Burst, EngineSide, FloorSide, Side
 from bench.world import FLOOR_NAMESPACE, World
 
@@ -39,9 +40,10 @@ class Rounds:
     spent: list[cpu.Spent] = field(default_factory=list)
 
     async def turn(self, world: World, scale: Scale) -> None:
-        before = cpu.spent(world, self.side)
+        parts = {**self.side.processes(), **world.services}
+        before = cpu.spent(parts)
         self.bursts.append(await self.side.burst(scale.borrows, scale.concurrency))
-        self.spent.append(cpu.between(before, cpu.spent(world, self.side)))
+        self.spent.append(cpu.between(before, cpu.spent(parts)))
 
     def decided(self) -> list[Lap]:
         return [Lap(len(burst.latencies), burst.decided) for burst in self.bursts]
@@ -52,8 +54,16 @@ class Rounds:
     def latencies(self) -> list[int]:
         return [latency for burst in self.bursts for latency in burst.latencies]
 
-    def spent_rows(self) -> list[tuple[str, str]]:
-        return cpu.rows(self.spent, sum(len(burst.latencies) for burst in self.bursts))
+    @property
+    def number(self) -> int:
+        return sum(len(burst.latencies) for burst in self.bursts)
+
+    def tell_spent(self, report: Report, title: str) -> None:
+        cpu.tell(report, title, cpu.summed(self.spent), self.number)
+
+
+def spent_figure(measured: Rounds, floor: Rounds) -> Figure:
+    return cpu.figure(cpu.summed(measured.spent), cpu.summed(floor.spent), measured.number)
 
 
 @dataclass(frozen=True)

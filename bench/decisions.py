@@ -3,7 +3,7 @@
 from datetime import timedelta
 from decimal import Decimal
 
-from bench.borrows import Rounds, Scale, Sides, in_turns
+from bench.borrows import Rounds, Scale, Sides, in_turns, spent_figure
 from bench.measures import MILLISECOND, median_ratio, milliseconds, percentile, rates
 from bench.report import Figure, Report
 from bench.sides import Side
@@ -36,12 +36,13 @@ async def decisions(world: World, sides: Sides, scale: Scale, report: Report) ->
                 ratio >= AIM,
             ),
             _beside("against the hasty floor", engine, hasty),
+            spent_figure(engine, floor),
             *_latencies("under this load", engine.latencies(), floor.latencies()),
             *_latencies("alone", alone, floor_alone, LATENCY_AIM),
         ]
     )
-    report.table("CPU time of one borrow, to its end", ["engine", "ms"], engine.spent_rows())
-    report.table("CPU time of one of the floor", ["floor", "ms"], floor.spent_rows())
+    engine.tell_spent(report, "CPU time of one borrow, to its end")
+    floor.tell_spent(report, "CPU time of one of the floor")
 
 
 def _beside(what: str, engine: Rounds, hasty: Rounds) -> Figure:

@@ -11,6 +11,9 @@ import aiohttp
 
 from bench.measures import Stopwatch
 
+CONNECTIONS_REST = timedelta(seconds=2)
+ANSWERED_WITHIN = timedelta(minutes=2)
+
 
 @dataclass(frozen=True, slots=True)
 class PostAll:
@@ -29,8 +32,14 @@ class Answer:
 
 
 def open_client() -> aiohttp.ClientSession:
-    """Enter it before use; it opens as many connections as requests are under way."""
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+    """Enter it before use; it opens as many connections as requests are under way.
+
+    A server closes a connection that was idle for five seconds, so this client gives idle ones up before that.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=CONNECTIONS_REST.total_seconds()),
+        timeout=aiohttp.ClientTimeout(total=ANSWERED_WITHIN.total_seconds()),
+    )
 
 
 async def post_all(http: aiohttp.ClientSession, asked: PostAll) -> list[Answer]:

@@ -59,7 +59,8 @@ class Report:
 
     def table(self, title: str, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """A breakdown: text first, numbers to the right."""
-        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        self.note(f"\n{title}")
+        table = Table(box=None, pad_edge=False)
         for heading in headings:
             table.add_column(heading, overflow="fold")
         for row in rows:

@@ -3,21 +3,36 @@
 import asyncio
 import json
 import sys
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
+from bench import cpu
 from bench.floor import running_worker
 from bench.floor_workflows import Nothing, SevenSteps
 from bench.measures import Lap, Stopwatch, median_ratio, rates
 from bench.report import Figure, Report
 from bench.world import FLOOR_NAMESPACE, World
 from sandbox.engine import ROOT
+from sandbox.services.process import Process
 from settings import surroundings
 from workflows.options import LOANS_QUEUE
 
 FLOOR_AIM, AIM = Decimal("1.0"), Decimal("1.5")
+
+
+@dataclass
+class Turns:
+    laps: list[Lap] = field(default_factory=list)
+    spent: list[cpu.Spent] = field(default_factory=list)
+
+    async def turn(self, parts: Mapping[str, Process], work: Awaitable[Lap]) -> None:
+        before = cpu.spent(parts)
+        self.laps.append(await work)
+        self.spent.append(cpu.between(before, cpu.spent(parts)))
 
 
 async def steps(world: World, rounds: int, number: int, concurrency: int, report: Report) -> None:
@@ -29,24 +44,29 @@ async def steps(world: World, rounds: int, number: int, concurrency: int, report
         "its state in SQLite in memory. A Temporal cluster on PostgreSQL is not measured here: no package brings one."
     )
     ours, theirs = await _in_turns(world, rounds, number, concurrency)
-    ratio = median_ratio(ours, theirs)
+    ratio = median_ratio(ours.laps, theirs.laps)
     aimed = f"ratio >= {FLOOR_AIM}, aim {AIM}"
+    met = ratio >= FLOOR_AIM
     report.figures(
-        [Figure("workflows of seven steps", rates(ours), rates(theirs), f"{ratio:.2f}", aimed, ratio >= FLOOR_AIM)]
+        [Figure("workflows of seven steps", rates(ours.laps), rates(theirs.laps), f"{ratio:.2f}", aimed, met)]
     )
+    for name, turns in (("ours", ours), ("of DBOS, which is started by this process and counted with it", theirs)):
+        cpu.tell(report, f"CPU time of one, {name}", cpu.summed(turns.spent), rounds * number)
 
 
-async def _in_turns(world: World, rounds: int, number: int, concurrency: int) -> tuple[list[Lap], list[Lap]]:
+async def _in_turns(world: World, rounds: int, number: int, concurrency: int) -> tuple[Turns, Turns]:
     database_url = await world.postgres.create_database("dbos")
-    ours, theirs = list[Lap](), list[Lap]()
-    async with running_worker(world):
+    ours, theirs = Turns(), Turns()
+    async with running_worker(world) as worker:
         temporal = await Client.connect(
             world.temporal.address, namespace=FLOOR_NAMESPACE, data_converter=pydantic_data_converter
         )
         await _seven(temporal, concurrency, concurrency, "warm")
+        await _dbos(database_url, concurrency, concurrency)
+        parts = {"worker": worker, **world.services}
         for turn in range(rounds):
-            ours.append(await _seven(temporal, number, concurrency, str(turn)))
-            theirs.append(await _dbos(database_url, number, concurrency))
+            await ours.turn(parts, _seven(temporal, number, concurrency, str(turn)))
+            await theirs.turn(parts, _dbos(database_url, number, concurrency))
     return ours, theirs
 
 

@@ -24,6 +24,7 @@ from sandbox.accounts import Accounts, address_of, key_of, sandbox_accounts
 from sandbox.engine import Engine, EngineConfig
 from sandbox.seed import USDC, SeededChain, mined_at_once, seed_chain
 from sandbox.services import Anvil, AnvilOptions, Postgres, PostgresOptions, Temporal
+from sandbox.services.process import Process
 
 BLOCK_TIME = timedelta(seconds=1)
 PARTNER_ID = "bench"
@@ -32,6 +33,8 @@ COLLATERAL_VALUE = 1_000 * USDC
 NO_LIMIT = 10**15
 DATABASE = "bench"
 FLOOR_NAMESPACE = "floor"
+PATIENT = {"HEAD_WAIT": "PT60S"}
+"""A machine that others use may decide late; a decision that an answer did not wait for could not be measured."""
 
 
 @dataclass
@@ -47,6 +50,14 @@ class World:
     engine: Engine
     partner_key: str = field(repr=False)
     lines: list[OpenedLine] = field(repr=False)
+
+    @property
+    def services(self) -> dict[str, Process]:
+        return {
+            "Temporal server": self.temporal.process,
+            "PostgreSQL": self.postgres.process,
+            "Anvil": self.anvil.process,
+        }
 
     @property
     def headers(self) -> dict[str, str]:
@@ -101,6 +112,7 @@ def _config(database_url: str, temporal: Temporal, anvil: Anvil, chain: SeededCh
         platform_wallet=address_of(chain.accounts.platform),
         signer_key_file=key,
         treasuries=(address_of(chain.accounts.treasury),),
+        settings=PATIENT,
     )
 
 
