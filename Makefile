@@ -35,7 +35,7 @@ demo: install ## a borrow and a repayment on the real stack, live; ONCE=1 ends w
 	@exec $(BIN)/python -m sandbox.demo $(if $(ONCE),--once)
 
 test: install ## the whole suite
-	@$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: install ## format, lint, types, layers, dependencies, contracts and migrations
 	$(BIN)/ruff format --check --quiet .

@@ -8,7 +8,7 @@ from typing import TypeVar
 from temporalio import activity
 
 Answered = TypeVar("Answered")
-HEARTBEAT_EVERY = timedelta(seconds=8)
+HEARTBEAT_EVERY = timedelta(seconds=4)
 
 
 async def with_heartbeats(waiting: Awaitable[Answered]) -> Answered:

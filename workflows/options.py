@@ -20,6 +20,7 @@ PATIENT_RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_inter
 """Without end: what is retried here is a node or a database that is away, or a bug that a person must mend."""
 
 STEP_TIMEOUT = timedelta(seconds=30)
-HEARTBEAT_TIMEOUT = timedelta(seconds=30)
+HEARTBEAT_TIMEOUT = timedelta(seconds=12)
+"""How long the waits of a worker that was killed stay unattended; they beat every few seconds (activities/heartbeats.py)."""
 WAIT_MARGIN = timedelta(minutes=2)
 """What a waiting activity may take beyond its own patience before Temporal starts it anew."""

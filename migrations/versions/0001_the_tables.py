@@ -94,9 +94,9 @@ def upgrade() -> None:
         sa.CheckConstraint("fee_bps BETWEEN 0 AND 9999", name=op.f("ck_partners_fee_leaves_a_payout")),
         sa.CheckConstraint("outstanding >= 0 AND reserved >= 0", name=op.f("ck_partners_usage_not_negative")),
         sa.ForeignKeyConstraint(
-            ["settlement_address"],
-            ["settlement_addresses.address"],
-            name=op.f("fk_partners_settlement_address"),
+            ["id", "settlement_address"],
+            ["settlement_addresses.partner_id", "settlement_addresses.address"],
+            name=op.f("fk_partners_own_settlement_address"),
             use_alter=True,
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_partners")),
@@ -153,6 +153,10 @@ def upgrade() -> None:
             name=op.f("ck_credit_line_grants_evidence_kind_is_known"),
         ),
         sa.CheckConstraint("max_amount > 0", name=op.f("ck_credit_line_grants_max_amount_positive")),
+        sa.CheckConstraint(
+            "evidence_kind <> 'USER_SIGNATURE' OR nonce IS NOT NULL",
+            name=op.f("ck_credit_line_grants_signed_with_a_nonce"),
+        ),
         sa.ForeignKeyConstraint(["partner_id"], ["partners.id"], name=op.f("fk_credit_line_grants_partner_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_credit_line_grants")),
         sa.UniqueConstraint(
@@ -192,6 +196,7 @@ def upgrade() -> None:
             deferrable=True,
         ),
         sa.PrimaryKeyConstraint("address", name=op.f("pk_settlement_addresses")),
+        sa.UniqueConstraint("partner_id", "address", name=op.f("uq_settlement_addresses_partner_id_address")),
     )
     op.create_index(op.f("ix_settlement_addresses_partner_id"), "settlement_addresses", ["partner_id"], unique=False)
     op.create_table(
@@ -594,6 +599,7 @@ def upgrade() -> None:
             "principal + interest + refunded <= collected + residue", name=op.f("ck_repayments_never_more_than_funded")
         ),
         sa.CheckConstraint("residue >= 0 AND refunded >= 0", name=op.f("ck_repayments_extras_not_negative")),
+        sa.CheckConstraint("closed_at IS NULL OR NOT holds_loan", name=op.f("ck_repayments_closed_holds_no_loan")),
         sa.ForeignKeyConstraint(["loan_id"], ["loans.id"], name=op.f("fk_repayments_loan_id")),
         sa.ForeignKeyConstraint(["operation_id"], ["operations.id"], name=op.f("fk_repayments_operation_id")),
         sa.ForeignKeyConstraint(["partner_id"], ["partners.id"], name=op.f("fk_repayments_partner_id")),
@@ -605,7 +611,11 @@ def upgrade() -> None:
         "uq_repayments_one_in_flight", "repayments", ["loan_id"], unique=True, postgresql_where=sa.text("holds_loan")
     )
     op.create_foreign_key(
-        op.f("fk_partners_settlement_address"), "partners", "settlement_addresses", ["settlement_address"], ["address"]
+        op.f("fk_partners_own_settlement_address"),
+        "partners",
+        "settlement_addresses",
+        ["id", "settlement_address"],
+        ["partner_id", "address"],
     )
     op.execute(IMMUTABLE_LEDGER)
     op.execute(WAKE_UPS)

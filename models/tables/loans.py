@@ -126,6 +126,7 @@ class Repayment(Base):
         in_words("mode", RepaymentMode),
         CheckConstraint("collected >= 0 AND principal >= 0 AND interest >= 0", name="parts_not_negative"),
         CheckConstraint("residue >= 0 AND refunded >= 0", name="extras_not_negative"),
+        CheckConstraint("closed_at IS NULL OR NOT holds_loan", name="closed_holds_no_loan"),
         CheckConstraint("principal + interest + refunded <= collected + residue", name="never_more_than_funded"),
         Index("uq_repayments_one_in_flight", "loan_id", unique=True, postgresql_where=text("holds_loan")),
         Index("ix_repayments_loan", "loan_id"),

@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 
-from sqlalchemy import CheckConstraint, Date, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, Date, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import Text
@@ -21,6 +21,12 @@ class Partner(Base):
         CheckConstraint("fee_bps BETWEEN 0 AND 9999", name="fee_leaves_a_payout"),
         CheckConstraint("daily_borrow_limit >= 0 AND total_borrow_limit >= 0", name="limits_not_negative"),
         CheckConstraint("outstanding >= 0 AND reserved >= 0", name="usage_not_negative"),
+        ForeignKeyConstraint(
+            ["id", "settlement_address"],
+            ["settlement_addresses.partner_id", "settlement_addresses.address"],
+            name="fk_partners_own_settlement_address",
+            use_alter=True,
+        ),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -32,7 +38,7 @@ class Partner(Base):
     total_borrow_limit: Mapped[int]
     outstanding: Mapped[int] = mapped_column(server_default="0")
     reserved: Mapped[int] = mapped_column(server_default="0")
-    settlement_address: Mapped[str] = mapped_column(ForeignKey("settlement_addresses.address", use_alter=True))
+    settlement_address: Mapped[str]
     contact_email: Mapped[str | None]
     kyc_verified: Mapped[bool] = mapped_column(server_default="false")
     contract_signed: Mapped[bool] = mapped_column(server_default="false")
@@ -43,6 +49,7 @@ class SettlementAddress(Base):
     """An address belongs to one partner for ever, so that a transfer from it names its partner (money.md section 5)."""
 
     __tablename__ = "settlement_addresses"
+    __table_args__ = (UniqueConstraint("partner_id", "address"),)
 
     address: Mapped[str] = mapped_column(primary_key=True)
     partner_id: Mapped[str] = mapped_column(
@@ -85,6 +92,7 @@ class CreditLineGrant(Base):
     __table_args__ = (
         in_words("evidence_kind", GrantEvidence),
         CheckConstraint("max_amount > 0", name="max_amount_positive"),
+        CheckConstraint("evidence_kind <> 'USER_SIGNATURE' OR nonce IS NOT NULL", name="signed_with_a_nonce"),
         UniqueConstraint("chain_id", "oaid_address", "user_wallet", "nonce"),
         Index("ix_credit_line_grants_lookup", "partner_id", "oaid_token_id", "user_wallet"),
     )

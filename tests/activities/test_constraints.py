@@ -13,6 +13,7 @@ from models.statuses import (
     TERMINAL_LOAN_STATUSES,
     DecisionKind,
     EventType,
+    GrantEvidence,
     InboundState,
     LoanStatus,
     OperationKind,
@@ -113,18 +114,27 @@ async def test_a_settlement_address_has_a_partner(transaction: Transaction) -> N
     """An address of nobody is refused at the commit, and so is a partner with an address that was never registered."""
     orphan = partial(make.new_settlement_address, partner_id="nobody")
     assert await broken_rule(transaction, orphan) == "fk_settlement_addresses_partner_id"
+    (other, mine) = [await committed_partner(transaction) for _ in range(2)]
+
+    async def take_over(session: AsyncSession) -> None:
+        taken = update(Partner).where(Partner.id == mine.id).values(settlement_address=other.settlement_address)
+        await session.execute(taken)
+
+    assert await broken_rule(transaction, take_over) == "fk_partners_own_settlement_address"
     homeless = partial(make.new_partner, settlement_address=make.unique_address())
-    assert await broken_rule(transaction, homeless) == "fk_partners_settlement_address"
+    assert await broken_rule(transaction, homeless) == "fk_partners_own_settlement_address"
 
 
 async def test_a_grant_s_nonce_counts_once(transaction: Transaction) -> None:
-    """A signed grant that is sent eight times at once, by two partners, is stored once; one without nonce is no repeat."""
+    """A signed grant that is sent eight times at once, by two partners, is stored once, and none is without a nonce."""
     partners = [await committed_partner(transaction) for _ in range(2)]
     nonce = make.unique_number()
     signed = [partial(make.new_grant, partner=partner, nonce=nonce) for partner in partners] * (RACERS // 2)
     rule = "uq_credit_line_grants_chain_id_oaid_address_user_wallet_nonce"
     assert await race(transaction, *signed) == one_of(RACERS, rule)
-    recorded = partial(make.new_grant, partner=partners[0], nonce=None)
+    unnumbered = partial(make.new_grant, partner=partners[0], nonce=None)
+    assert await broken_rule(transaction, unnumbered) == "ck_credit_line_grants_signed_with_a_nonce"
+    recorded = partial(unnumbered, evidence_kind=GrantEvidence.ADMINISTRATOR)
     assert await race(transaction, recorded, recorded) == {None: 2}
 
 

@@ -66,6 +66,7 @@ async def settings(
         vault_address=contracts.vault,
         pool_address=contracts.pool,
         platform_wallet=lent_world.operator.address,
+        confirmations=1,
         key_mode="sandbox",
     )
 

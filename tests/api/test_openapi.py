@@ -26,6 +26,7 @@ def document() -> dict[str, Any]:
         oaid_address=ADDRESS,
         vault_address=ADDRESS,
         pool_address=ADDRESS,
+        confirmations=1,
         platform_wallet=ADDRESS,
         problem_base=BASE,
     )
