@@ -1,5 +1,6 @@
 """What benches 1 and 2 share: the engine and its floor side by side, asked for borrows in turns."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from bench.report import Figure, Report
 from bench.sides import Burst, EngineSide, FloorSide, Side
 from bench.world import FLOOR_NAMESPACE, World
 
-WARM_UP = 20
+WARM_UP = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +85,7 @@ async def open_sides(world: World) -> AsyncIterator[Sides]:
         engine = await opened.enter_async_context(EngineSide.running(world, http))
         waiting, hasty = (FloorSide(floor, temporal, http, waits=waits) for waits in (True, False))
         sides = Sides(engine, waiting, hasty)
-        for side in (engine, waiting):
-            await side.burst(WARM_UP, WARM_UP)
+        await asyncio.gather(*(side.burst(WARM_UP, WARM_UP) for side in (engine, waiting)))
         yield sides
 
 

@@ -18,8 +18,7 @@ from bench.inside import ASKING, LANE, Inside, running_inside
 from bench.report import Figure, Report
 from bench.world import World, borrow_body
 
-COUNTED_LINES = 3
-WARM_UP = COUNTED_LINES - 1
+COUNTED_LINES = 2
 SETTLES = timedelta(seconds=1)
 """What still goes on in the engine when the operation is done already, such as the end of its workflow."""
 
@@ -88,8 +87,7 @@ def polling_request(kind: Requested) -> bool:
 async def measure_costs(world: World) -> tuple[Cost, Cost]:
     """Of a borrow to ACTIVE and of its payoff by pull, on an engine that has done both before."""
     async with running_inside(world) as inside:
-        for _ in range(WARM_UP):
-            await _borrow_and_repay(world, inside)
+        await _borrow_and_repay(world, inside)
         return await _borrow_and_repay(world, inside)
 
 

@@ -15,7 +15,8 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from api.starter import UPDATE_ID
-from bench.floor_workflows import FloorBorrow, Nothing
+from bench.floor_activities import Nothing
+from bench.floor_workflows import FloorBorrow
 from models.messages.common import Done
 from workflows.options import LOANS_QUEUE
 

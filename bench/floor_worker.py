@@ -9,7 +9,8 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Worker
 
 from activities.refusals import RefusalInterceptor
-from bench.floor_workflows import FloorActivities, FloorBorrow, SevenSteps
+from bench.floor_activities import FloorActivities
+from bench.floor_workflows import FloorBorrow, SevenSteps
 from worker import GRACE, STEP_SLOTS, WAITING_SLOTS
 from workflows.options import LOANS_QUEUE, WAITING_QUEUE
 

@@ -12,7 +12,8 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 
 from bench import cpu
 from bench.floor import running_worker
-from bench.floor_workflows import Nothing, SevenSteps
+from bench.floor_activities import Nothing
+from bench.floor_workflows import SevenSteps
 from bench.measures import Lap, Stopwatch, median_ratio, rates
 from bench.report import Figure, Report
 from bench.world import FLOOR_NAMESPACE, World
@@ -62,7 +63,6 @@ async def _in_turns(world: World, rounds: int, number: int, concurrency: int) ->
             world.temporal.address, namespace=FLOOR_NAMESPACE, data_converter=pydantic_data_converter
         )
         await _seven(temporal, concurrency, concurrency, "warm")
-        await _dbos(database_url, concurrency, concurrency)
         parts = {"worker": worker, **world.services}
         for turn in range(rounds):
             await ours.turn(parts, _seven(temporal, number, concurrency, str(turn)))

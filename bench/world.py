@@ -4,6 +4,7 @@ All parts run on this machine and share its cores with what is measured, the flo
 a line of its own, as a position carries one loan at a time.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from sandbox.services import Anvil, AnvilOptions, Postgres, PostgresOptions, Tem
 from sandbox.services.process import Process
 
 BLOCK_TIME = timedelta(seconds=1)
+NUDGE = timedelta(milliseconds=500)
 PARTNER_ID = "bench"
 PRINCIPAL = 100 * USDC
 COLLATERAL_VALUE = 1_000 * USDC
@@ -90,7 +92,7 @@ async def open_world(folder: Path, lines: int) -> AsyncIterator[World]:
         await temporal.create_namespace(FLOOR_NAMESPACE)
         client = await enter(ChainClient(anvil.url))
         accounts = sandbox_accounts(anvil.mnemonic, folder / "signer.key")
-        async with mined_at_once(client, BLOCK_TIME):
+        async with mined_at_once(client, BLOCK_TIME), _nudged(client):
             chain = await seed_chain(client, accounts)
             opened_lines = await _open_lines(chain, lines)
         config = _config(await postgres.create_database(DATABASE), temporal, anvil, chain, folder / "signer.key")
@@ -100,6 +102,22 @@ async def open_world(folder: Path, lines: int) -> AsyncIterator[World]:
         opened.push_async_callback(database.dispose)
         key = await _admit_partner(database, chain, opened_lines)
         yield World(folder, postgres, temporal, anvil, chain, database, engine, key, opened_lines)
+
+
+@asynccontextmanager
+async def _nudged(client: ChainClient) -> AsyncIterator[None]:
+    """A node that mines each transaction when it comes may miss one of thousands, and mines it with the next block."""
+
+    async def nudge() -> None:
+        while True:
+            await asyncio.sleep(NUDGE.total_seconds())
+            await client.rpc.call("evm_mine")
+
+    nudging = asyncio.create_task(nudge())
+    try:
+        yield
+    finally:
+        nudging.cancel()
 
 
 def _config(database_url: str, temporal: Temporal, anvil: Anvil, chain: SeededChain, key: Path) -> EngineConfig:
