@@ -282,7 +282,11 @@ class Engine:
 
     def once_before_leg(self, leg: LegName, act: Callable[[], Awaitable[None]]) -> None:
         """Acts once, just before a leg of this name is simulated for the first time: earlier ones are known by their rows."""
-        preceding = {LegName.SETTLE: LegName.BORROW, LegName.RESIDUE: LegName.REPAY}[leg]
+        preceding = {
+            LegName.SETTLE: LegName.BORROW,
+            LegName.REPAY: LegName.COLLECT,
+            LegName.RESIDUE: LegName.REPAY,
+        }[leg]
 
         async def before(_: CallRequest) -> None:
             async with self.transaction() as session:

@@ -101,9 +101,10 @@ class RepayWorkflow:
             return collected
         repaid = await self._repay(legs, terms, collected)
         if collected.covers_debt and repaid > 0:
-            await legs.clear_residue(terms.position_id, terms.residue_cap)
+            debt = await legs.clear_residue(terms.position_id, terms.residue_cap)
+        else:
+            debt = await legs.read_debt(terms.position_id)
         await self._refund(legs, collected, collected.amount - repaid)
-        debt = await legs.read_debt(terms.position_id)
         apply = ApplyRepayment(operation_id=self._start.operation_id, debt=debt)
         return await run_step(RepaymentActivities.apply_repayment, apply, "apply the repayment")
 
