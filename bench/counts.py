@@ -125,7 +125,7 @@ async def counts(world: World, report: Report) -> None:
         "activity and timer, one for the local activities of each workflow task, and the heartbeats."
     )
     for name, cost in zip(("borrow", "payoff"), await measure_costs(world), strict=True):
-        report.figures(_figures(name, cost))
+        report.figures(_figures(name, cost), beside="beside it")
         report.table(f"Temporal, {name}", ("event", ""), cost.temporal.events.most_common())
         report.table(f"Actions, {name}", ("action", ""), cost.temporal.actions.most_common())
         report.table(f"PostgreSQL, {name}", ("round trips", "times", "who", "statements"), _sql_rows(cost.sql))

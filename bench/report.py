@@ -14,7 +14,7 @@ WIDTH = 150
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """``met`` is None where there is no aim: the figure explains another."""
+    """``met`` is None where there is no aim: the figure explains another. ``floor`` may hold another remark beside it."""
 
     what: str
     measured: str
@@ -49,9 +49,9 @@ class Report:
     def note(self, text: str) -> None:
         self._console.print(text, markup=False)
 
-    def figures(self, figures: Sequence[Figure]) -> None:
+    def figures(self, figures: Sequence[Figure], beside: str = "floor") -> None:
         table = Table(box=None, pad_edge=False)
-        for heading in ("", "measured", "floor", "ratio", "aim", ""):
+        for heading in ("", "measured", beside, "ratio", "aim", ""):
             table.add_column(heading, overflow="fold")
         for each in figures:
             table.add_row(each.what, each.measured, each.floor, each.ratio, each.aim, each.verdict)
