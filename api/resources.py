@@ -33,7 +33,7 @@ async def open_resources(settings: Settings, stack: AsyncExitStack) -> Resources
     stack.push_async_callback(engine.dispose)
     statements = async_sessionmaker(engine.execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False)
     watch = DoneWatch(statements)
-    stack.callback(watch.close)
+    stack.push_async_callback(watch.aclose)
     return Resources(
         settings=settings,
         transaction=transactions(engine),

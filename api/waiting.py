@@ -44,6 +44,12 @@ class DoneWatch:
         for operation_id in list(self._waiting):
             self._wake(operation_id)
 
+    async def aclose(self) -> None:
+        """As ``close``, and returns when no look is under way: its connection must be back before the pool is closed."""
+        self.close()
+        if self._poll is not None:
+            await self._poll
+
     async def _poll_while_any_waits(self) -> None:
         while self._waiting and not self._closed:
             await asyncio.sleep(EVERY.total_seconds())

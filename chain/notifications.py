@@ -65,9 +65,20 @@ class Listener:
             await asyncio.sleep(_RECONNECT_AFTER.total_seconds())
 
     async def _listen(self) -> None:
-        connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True, **_KEEPALIVE)
-        async with connection:
+        async with await self._connect() as connection:
             await connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(self._channel)))
             self._connected()
             async for told in connection.notifies():
                 self._heard(told.payload)
+
+    async def _connect(self) -> psycopg.AsyncConnection:
+        """A connection that is made while this is cancelled is closed, since nobody else knows of it."""
+        connecting = asyncio.ensure_future(
+            psycopg.AsyncConnection.connect(self._conninfo, autocommit=True, **_KEEPALIVE)
+        )
+        try:
+            return await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            with suppress(psycopg.Error):
+                await (await connecting).close()
+            raise

@@ -3,7 +3,6 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import islice
@@ -69,6 +68,7 @@ class LegWaiter:
         self._wake = asyncio.Event()
         self._listener = Listener(url, "leg_settled", heard=self._heard, connected=self._look_at_all)
         self._pump: asyncio.Task[None] | None = None
+        self._stopping = False
 
     async def __aenter__(self) -> Self:
         await self._listener.__aenter__()
@@ -78,10 +78,11 @@ class LegWaiter:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # The pump ends by itself: a query that is cut off would leave its connection to nobody.
+        self._stopping = True
+        self._wake.set()
         if self._pump is not None:
-            self._pump.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._pump
+            await self._pump
         await self._listener.__aexit__(kind, error, trace)
 
     async def wait(
@@ -124,7 +125,7 @@ class LegWaiter:
         self._wake.set()
 
     async def _look_for_ever(self) -> None:
-        while True:
+        while not self._stopping:
             try:
                 async with asyncio.timeout(self._safety_poll.total_seconds()):
                     await self._wake.wait()
