@@ -46,6 +46,16 @@ async def test_refused_in_the_head(engine: Engine) -> None:
     await engine.assert_sound()
 
 
+async def test_a_line_granted_to_another_partner(engine: Engine) -> None:
+    """A second partner cannot borrow on a line that its user has granted to the first, who still can."""
+    borrower, other = await engine.new_borrower(), await engine.new_partner()
+    answer = await engine.borrow(borrower, partner=other)
+    assert (answer.status_code, answer.json()["code"]) == (422, "grant_required")
+    assert await engine.legs(answer.json()["operation_id"]) == []
+    assert (await engine.active_loan(borrower))["outcome"]["status"] == "ACTIVE"
+    await engine.assert_sound()
+
+
 async def test_partner_suspended_before_prepared(build_engine: BuildEngine) -> None:
     """A partner suspended before the borrow leg is prepared: nothing is sent, limits are released, the loan is FAILED."""
     async with build_engine() as engine, engine.loans():
