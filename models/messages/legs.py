@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from models.messages.common import Address, Message
-from models.statuses import IN_FLIGHT_STATES, WITHOUT_EFFECT_STATES, TransactionState
+from models.statuses import WITHOUT_EFFECT_STATES, TransactionState
 
 
 class BorrowCall(Message):
@@ -95,7 +95,3 @@ class LegOutcome(Message):
     @property
     def without_effect(self) -> bool:
         return self.state in WITHOUT_EFFECT_STATES
-
-    @property
-    def in_flight(self) -> bool:
-        return self.state in IN_FLIGHT_STATES
