@@ -141,11 +141,7 @@ async def test_an_unexpected_movement_holds_the_leg(desk: Desk) -> None:
 async def test_a_leg_on_the_float_waits_for_it(desk: Desk) -> None:
     """A residue that the float does not cover stays QUEUED, holds nobody up, and goes on after a top-up."""
     await desk.lane_known()
-    operation_id = await desk.operation()
-    call = RepayCall(position_id=desk.world.line.position_id, amount=3)
-    await desk.queue(desk.plan(operation_id, "residue-1", call, accounts.FLOAT), BIG_GAS)
-    async with desk.transaction() as session:
-        await book.pend(session, [_residue(operation_id, 3)])
+    operation_id = await _queued_residue(desk, 3)
     other = await desk.settle()
     async with desk.running():
         await desk.until(other, "settle", TransactionState.FINAL_OK)
@@ -153,6 +149,27 @@ async def test_a_leg_on_the_float_waits_for_it(desk: Desk) -> None:
         async with desk.transaction() as session:
             await book.record(session, _top_up(3))
         await desk.until(operation_id, "residue-1", TransactionState.FINAL_REVERTED)  # there is no debt
+
+
+async def test_a_residue_too_large_for_the_float_keeps_no_smaller_one_waiting(desk: Desk) -> None:
+    """Of two residues the float covers the second alone: that one goes, and the first waits, whatever was promised."""
+    await desk.lane_known()
+    large, small = await _queued_residue(desk, 9), await _queued_residue(desk, 2)
+    async with desk.transaction() as session:
+        await book.record(session, _top_up(5))
+    async with desk.running():
+        await desk.until(small, "residue-1", TransactionState.FINAL_REVERTED)  # there is no debt
+        assert (await desk.row(large, "residue-1")).state is TransactionState.QUEUED
+
+
+async def _queued_residue(desk: Desk, amount: int) -> str:
+    """An operation with a queued leg on the platform float."""
+    operation_id = await desk.operation()
+    call = RepayCall(position_id=desk.world.line.position_id, amount=amount)
+    await desk.queue(desk.plan(operation_id, "residue-1", call, accounts.FLOAT), BIG_GAS)
+    async with desk.transaction() as session:
+        await book.pend(session, [_residue(operation_id, amount)])
+    return operation_id
 
 
 async def test_a_leg_waits_until_its_money_has_come_in(desk: Desk) -> None:
