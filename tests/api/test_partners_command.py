@@ -84,3 +84,16 @@ async def test_suspending_revoking_issuing_and_granting(
     async with desk.transaction() as session:
         assert (await session.get_one(Partner, "acme")).status is PartnerStatus.SUSPENDED
     assert (await _run(capsys, "set-status", "--partner", "nobody", "--status", "ACTIVE"))[0] == 1
+
+
+@pytest.mark.parametrize("setting", ["platform_wallet", "usdc_address", "vault_address", "pool_address", None])
+async def test_the_engines_own_addresses_settle_nothing(
+    desk: Desk, environment: Settings, capsys: pytest.CaptureFixture[str], setting: str | None
+) -> None:
+    """A payout to the engine itself, to a contract or to nobody would be booked as gone and never have left."""
+    address = "0x" + "00" * 20 if setting is None else str(getattr(environment, setting))
+    status, said = await _run(capsys, *CREATE, address)
+    assert status == 1
+    assert "no settlement address" in said
+    async with desk.transaction() as session:
+        assert await session.get(Partner, "beta") is None
