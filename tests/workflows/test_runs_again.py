@@ -7,6 +7,7 @@ from temporalio.client import WorkflowExecutionStatus
 
 from activities.limits import LimitActivities
 from activities.transactions import TransactionActivities
+from chain.errors import RpcUnavailable
 from chain.types import CallRequest
 from chain.waiter import LegWaiter
 from models.errors import InvariantBroken, StoppedBeforeSending
@@ -16,6 +17,7 @@ from models.statuses import LegName
 from models.tables.partners import Partner
 from tests.chain.world import USD
 from tests.engine import BuildEngine, Engine, until
+from tests.workflows.test_repay_table import days_pass
 from workflows.borrow import BorrowWorkflow
 from workflows.options import LOANS_QUEUE
 from workflows.repay import RepayWorkflow
@@ -78,10 +80,12 @@ async def test_payoff_terminated_after_a_leg(build_engine: BuildEngine, leg: str
         borrower = await engine.new_borrower()
         async with engine.loans():
             await engine.active_loan(borrower)
+            hold_after(engine, leg)
             answer = await engine.repay(borrower, {"payoff": True})
             operation_id = answer.json()["operation_id"]
             await until(lambda: leg_is(engine, operation_id, (leg, 1, "FINAL_OK")))
             await engine.temporal.get_workflow_handle(operation_id).terminate("the test says so")
+        engine.release_submissions()
         await run_again_if_open(engine, operation_id)
         async with engine.loans():
             done = await engine.finished(answer)
@@ -156,6 +160,20 @@ async def stalled_submit(
     submit = SubmitTransaction(operation_id=operation_id, leg=LegName.BORROW, call=call)
     activities = TransactionActivities(engine.transaction, engine.chain, waiter)
     return asyncio.create_task(activities.submit_transaction(submit)), simulated, may_wake
+
+
+def hold_after(engine: Engine, leg: str) -> None:
+    """No leg after this one is submitted until ``release_submissions``, so that the run cannot end before it is terminated."""
+
+    async def hold() -> None:
+        engine.hold_submissions()
+        raise RpcUnavailable("the test holds submissions")
+
+    async def let_a_residue_grow() -> None:
+        await days_pass(engine, 1)
+        engine.once_before_leg(LegName.RESIDUE, hold)
+
+    engine.once_before_leg(LegName.REPAY, hold if leg == "collect" else let_a_residue_grow)
 
 
 async def run_again_if_open(engine: Engine, operation_id: str) -> None:
