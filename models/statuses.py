@@ -94,12 +94,25 @@ class RepaymentState(StrEnum):
 
 
 class InboundState(StrEnum):
-    """What became of USDC that somebody sent to the platform wallet."""
+    """What became of USDC that somebody sent to the platform wallet.
+
+    REFUNDING: a system operation is giving it back by itself; where that fails the transfer is UNCLAIMED again.
+    """
 
     UNCLAIMED = "UNCLAIMED"
     CLAIMED = "CLAIMED"
     TREASURY = "TREASURY"
+    REFUNDING = "REFUNDING"
     REFUNDED = "REFUNDED"
+
+
+class OutsideKind(StrEnum):
+    """What happened to a position on chain that the engine had no hand in."""
+
+    BORROW = "BORROW"
+    REPAYMENT = "REPAYMENT"
+    DEFAULT = "DEFAULT"
+    LIQUIDATION = "LIQUIDATION"
 
 
 class TransactionState(StrEnum):
@@ -176,6 +189,7 @@ class LedgerKind(StrEnum):
     RESIDUE = "RESIDUE"
     REFUND = "REFUND"
     SUSPENSE = "SUSPENSE"
+    SURPLUS = "SURPLUS"
 
 
 class EventType(StrEnum):
@@ -185,16 +199,48 @@ class EventType(StrEnum):
     LOAN_REVERSED = "loan.reversed"
     LOAN_DELAYED = "loan.delayed"
     LOAN_REPAID = "loan.repaid"
+    LOAN_DEFAULTED = "loan.defaulted"
+    LOAN_LIQUIDATED = "loan.liquidated"
     REPAYMENT_APPLIED = "repayment.applied"
     REPAYMENT_REJECTED = "repayment.rejected"
     REPAYMENT_FAILED = "repayment.failed"
     REPAYMENT_REFUNDED = "repayment.refunded"
     REPAYMENT_DELAYED = "repayment.delayed"
+    INCIDENT_OPENED = "incident.opened"
+    """For operators: it belongs to no partner and no operation."""
 
 
 TERMINAL_EVENTS = frozenset(EventType) - {
     EventType.LOAN_DELAYED,
     EventType.LOAN_REPAID,
+    EventType.LOAN_DEFAULTED,
+    EventType.LOAN_LIQUIDATED,
     EventType.REPAYMENT_DELAYED,
+    EventType.INCIDENT_OPENED,
 }
 """Each finished operation has exactly one of these (invariant 7)."""
+
+
+class OperatorActionKind(StrEnum):
+    """What a person may do to the engine; each is recorded with who and why."""
+
+    RETRY_STEP = "RETRY_STEP"
+    CANCEL_IF_SAFE = "CANCEL_IF_SAFE"
+    RESOLVE_HOLD = "RESOLVE_HOLD"
+    PAUSE_SIGNER = "PAUSE_SIGNER"
+    RESUME_SIGNER = "RESUME_SIGNER"
+
+
+class IncidentKind(StrEnum):
+    """What a person must look at, although no single operation may be waiting for it."""
+
+    INVARIANT_BROKEN = "INVARIANT_BROKEN"
+    SURPLUS = "SURPLUS"
+    FEE_CAP_REACHED = "FEE_CAP_REACHED"
+    GAS_LOW = "GAS_LOW"
+    LEG_HELD = "LEG_HELD"
+    NONCE_STOLEN = "NONCE_STOLEN"
+    SENDS_REFUSED = "SENDS_REFUSED"
+    APPROVAL_REFUSED = "APPROVAL_REFUSED"
+    FINAL_TRANSFER_MOVED = "FINAL_TRANSFER_MOVED"
+    REFUND_REFUSED = "REFUND_REFUSED"

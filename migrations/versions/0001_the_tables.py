@@ -11,7 +11,7 @@ branch_labels = None
 depends_on = None
 
 
-IMMUTABLE_LEDGER = """
+NEVER_CHANGED = """
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION '% rows are never changed or deleted', TG_TABLE_NAME USING ERRCODE = 'integrity_constraint_violation';
@@ -19,6 +19,10 @@ END $$;
 CREATE TRIGGER ledger_transfers_immutable BEFORE UPDATE OR DELETE ON ledger_transfers
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER ledger_transfers_never_truncated BEFORE TRUNCATE ON ledger_transfers
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER operator_actions_immutable BEFORE UPDATE OR DELETE ON operator_actions
+    FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER operator_actions_never_truncated BEFORE TRUNCATE ON operator_actions
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 """
 """A trigger binds the owner of the table too, which a REVOKE does not."""
@@ -43,6 +47,7 @@ CREATE TRIGGER chain_transactions_settled AFTER UPDATE OF state ON chain_transac
 
 
 def upgrade() -> None:
+
     op.create_table(
         "chain_cursors",
         sa.Column("chain_id", sa.BigInteger(), nullable=False),
@@ -59,10 +64,36 @@ def upgrade() -> None:
         sa.Column("next_nonce", sa.BigInteger(), nullable=False),
         sa.Column("paused_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("paused_reason", sa.Text(), nullable=True),
+        sa.Column("paused_by", sa.Text(), nullable=True),
         sa.Column("lane_backend_pid", sa.BigInteger(), nullable=True),
         sa.Column("lane_beat_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("next_nonce >= first_nonce", name=op.f("ck_chain_signers_nonces_only_grow")),
         sa.PrimaryKeyConstraint("chain_id", "address", name=op.f("pk_chain_signers")),
+    )
+    op.create_table(
+        "incidents",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column(
+            "rows", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'[]'::jsonb"), nullable=False
+        ),
+        sa.Column("opened_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "kind IN ('APPROVAL_REFUSED', 'FEE_CAP_REACHED', 'FINAL_TRANSFER_MOVED', 'GAS_LOW', 'INVARIANT_BROKEN', 'LEG_HELD', 'NONCE_STOLEN', 'REFUND_REFUSED', 'SENDS_REFUSED', 'SURPLUS')",
+            name=op.f("ck_incidents_kind_is_known"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_incidents")),
+    )
+    op.create_index(
+        "uq_incidents_one_open",
+        "incidents",
+        ["kind", "subject"],
+        unique=True,
+        postgresql_where=sa.text("closed_at IS NULL"),
     )
     op.create_table(
         "ledger_balances",
@@ -94,12 +125,6 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("fee_bps BETWEEN 0 AND 9999", name=op.f("ck_partners_fee_leaves_a_payout")),
         sa.CheckConstraint("outstanding >= 0 AND reserved >= 0", name=op.f("ck_partners_usage_not_negative")),
-        sa.ForeignKeyConstraint(
-            ["id", "settlement_address"],
-            ["settlement_addresses.partner_id", "settlement_addresses.address"],
-            name=op.f("fk_partners_own_settlement_address"),
-            use_alter=True,
-        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_partners")),
     )
     op.create_table(
@@ -114,8 +139,11 @@ def upgrade() -> None:
         sa.Column("collateral_value", sa.Numeric(78, 0), nullable=False),
         sa.Column("credit_limit", sa.Numeric(78, 0), nullable=False),
         sa.Column("total_partner_debt", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("outside_debt", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("seen_at_block", sa.BigInteger(), nullable=False),
-        sa.CheckConstraint("total_partner_debt >= 0", name=op.f("ck_solvency_positions_debt_not_negative")),
+        sa.CheckConstraint(
+            "total_partner_debt >= 0 AND outside_debt >= 0", name=op.f("ck_solvency_positions_debt_not_negative")
+        ),
         sa.PrimaryKeyConstraint("chain_id", "vault_address", "position_id", name=op.f("pk_solvency_positions")),
     )
     op.create_table(
@@ -150,14 +178,14 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
+            "evidence_kind <> 'USER_SIGNATURE' OR nonce IS NOT NULL",
+            name=op.f("ck_credit_line_grants_signed_with_a_nonce"),
+        ),
+        sa.CheckConstraint(
             "evidence_kind IN ('ADMINISTRATOR', 'USER_SIGNATURE')",
             name=op.f("ck_credit_line_grants_evidence_kind_is_known"),
         ),
         sa.CheckConstraint("max_amount > 0", name=op.f("ck_credit_line_grants_max_amount_positive")),
-        sa.CheckConstraint(
-            "evidence_kind <> 'USER_SIGNATURE' OR nonce IS NOT NULL",
-            name=op.f("ck_credit_line_grants_signed_with_a_nonce"),
-        ),
         sa.ForeignKeyConstraint(["partner_id"], ["partners.id"], name=op.f("fk_credit_line_grants_partner_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_credit_line_grants")),
         sa.UniqueConstraint(
@@ -208,15 +236,15 @@ def upgrade() -> None:
         sa.Column("api_key_id", sa.Text(), nullable=True),
         sa.Column("idempotency_key", sa.Text(), nullable=False),
         sa.Column("fingerprint", sa.Text(), nullable=True),
-        sa.Column("received_body", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
-        sa.Column("request", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("received_body", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
+        sa.Column("request", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
         sa.Column("loan_id", sa.Text(), nullable=True),
         sa.Column("partner_loan_id", sa.Text(), nullable=True),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("decision", sa.Text(), nullable=True),
-        sa.Column("refusal", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
-        sa.Column("terms", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
-        sa.Column("outcome", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("refusal", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
+        sa.Column("terms", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
+        sa.Column("outcome", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
         sa.Column("review_reason", sa.Text(), nullable=True),
         sa.Column("trace_id", sa.Text(), nullable=True),
         sa.Column("cancel_requested_at", sa.DateTime(timezone=True), nullable=True),
@@ -279,7 +307,7 @@ def upgrade() -> None:
         sa.Column("chain_id", sa.BigInteger(), nullable=True),
         sa.Column("signer", sa.Text(), nullable=True),
         sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("call", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("call", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
         sa.Column("amount", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("target", sa.Text(), nullable=True),
         sa.Column("calldata", postgresql.BYTEA(), nullable=True),
@@ -296,10 +324,11 @@ def upgrade() -> None:
         sa.Column("nonce", sa.BigInteger(), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("held_reason", sa.Text(), nullable=True),
+        sa.Column("cancel_reason", sa.Text(), nullable=True),
         sa.Column("result_tx_hash", sa.Text(), nullable=True),
         sa.Column("result_block", sa.BigInteger(), nullable=True),
         sa.Column("result_block_hash", sa.Text(), nullable=True),
-        sa.Column("logs", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("logs", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
         sa.Column("gas_used", sa.BigInteger(), nullable=True),
         sa.Column("effective_gas_price", sa.Numeric(78, 0), nullable=True),
         sa.Column("queued_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
@@ -307,10 +336,6 @@ def upgrade() -> None:
         sa.Column("broadcast_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("mined_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("final_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint(
-            "state = 'ABANDONED' OR (call IS NOT NULL AND chain_id IS NOT NULL AND signer IS NOT NULL)",
-            name=op.f("ck_chain_transactions_only_a_tombstone_has_no_call"),
-        ),
         sa.CheckConstraint(
             "(state IN ('ABANDONED', 'QUEUED', 'REFUSED')) = (nonce IS NULL)",
             name=op.f("ck_chain_transactions_nonce_from_prepared_on"),
@@ -320,6 +345,10 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint(
             "state <> 'MINED' OR result_block IS NOT NULL", name=op.f("ck_chain_transactions_mined_in_a_block")
+        ),
+        sa.CheckConstraint(
+            "state = 'ABANDONED' OR (call IS NOT NULL AND chain_id IS NOT NULL AND signer IS NOT NULL)",
+            name=op.f("ck_chain_transactions_only_a_tombstone_has_no_call"),
         ),
         sa.CheckConstraint(
             "state IN ('ABANDONED', 'BROADCAST', 'FINAL_CANCELLED', 'FINAL_OK', 'FINAL_REVERTED', 'HELD', 'MINED', 'PREPARED', 'QUEUED', 'REFUSED')",
@@ -368,14 +397,20 @@ def upgrade() -> None:
         "events",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("sequence", sa.BigInteger(), sa.Identity(always=True), nullable=False),
-        sa.Column("partner_id", sa.Text(), nullable=False),
-        sa.Column("operation_id", sa.Text(), nullable=False),
+        sa.Column("partner_id", sa.Text(), nullable=True),
+        sa.Column("operation_id", sa.Text(), nullable=True),
         sa.Column("type", sa.Text(), nullable=False),
         sa.Column("trace_id", sa.Text(), nullable=True),
         sa.Column("payload", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint(
-            "type IN ('loan.borrowed', 'loan.delayed', 'loan.failed', 'loan.rejected', 'loan.repaid', 'loan.reversed', 'repayment.applied', 'repayment.delayed', 'repayment.failed', 'repayment.refunded', 'repayment.rejected')",
+            "(type = 'incident.opened') = (operation_id IS NULL)", name=op.f("ck_events_operation_unless_incident")
+        ),
+        sa.CheckConstraint(
+            "(type = 'incident.opened') = (partner_id IS NULL)", name=op.f("ck_events_partner_unless_incident")
+        ),
+        sa.CheckConstraint(
+            "type IN ('incident.opened', 'loan.borrowed', 'loan.defaulted', 'loan.delayed', 'loan.failed', 'loan.liquidated', 'loan.rejected', 'loan.repaid', 'loan.reversed', 'repayment.applied', 'repayment.delayed', 'repayment.failed', 'repayment.refunded', 'repayment.rejected')",
             name=op.f("ck_events_type_is_known"),
         ),
         sa.ForeignKeyConstraint(["operation_id"], ["operations.id"], name=op.f("fk_events_operation_id")),
@@ -406,20 +441,30 @@ def upgrade() -> None:
         sa.Column("block_hash", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("claimed_by", sa.Text(), nullable=True),
+        sa.Column("refund_operation_id", sa.Text(), nullable=True),
+        sa.Column("refund_not_before", sa.DateTime(timezone=True), nullable=True),
         sa.Column("seen_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint(
             "(state = 'CLAIMED') = (claimed_by IS NOT NULL)", name=op.f("ck_inbound_transfers_claimed_by_an_operation")
         ),
         sa.CheckConstraint(
-            "state IN ('CLAIMED', 'REFUNDED', 'TREASURY', 'UNCLAIMED')",
+            "(state IN ('REFUNDED', 'REFUNDING')) = (refund_operation_id IS NOT NULL)",
+            name=op.f("ck_inbound_transfers_refunded_by_an_operation"),
+        ),
+        sa.CheckConstraint(
+            "state IN ('CLAIMED', 'REFUNDED', 'REFUNDING', 'TREASURY', 'UNCLAIMED')",
             name=op.f("ck_inbound_transfers_state_is_known"),
         ),
         sa.CheckConstraint("amount > 0", name=op.f("ck_inbound_transfers_amount_positive")),
         sa.ForeignKeyConstraint(["claimed_by"], ["operations.id"], name=op.f("fk_inbound_transfers_claimed_by")),
+        sa.ForeignKeyConstraint(
+            ["refund_operation_id"], ["operations.id"], name=op.f("fk_inbound_transfers_refund_operation_id")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_inbound_transfers")),
         sa.UniqueConstraint(
             "chain_id", "tx_hash", "log_index", name=op.f("uq_inbound_transfers_chain_id_tx_hash_log_index")
         ),
+        sa.UniqueConstraint("refund_operation_id", name=op.f("uq_inbound_transfers_refund_operation_id")),
     )
     op.create_table(
         "loans",
@@ -437,6 +482,7 @@ def upgrade() -> None:
         sa.Column("fee", sa.BigInteger(), nullable=False),
         sa.Column("payout", sa.BigInteger(), nullable=False),
         sa.Column("outstanding", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("written_off", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("settlement_address", sa.Text(), nullable=False),
         sa.Column("loan_duration", sa.BigInteger(), nullable=False),
         sa.Column("number_of_installments", sa.BigInteger(), nullable=False),
@@ -458,6 +504,7 @@ def upgrade() -> None:
         sa.CheckConstraint("outstanding BETWEEN 0 AND principal", name=op.f("ck_loans_outstanding_within_principal")),
         sa.CheckConstraint("principal = fee + payout", name=op.f("ck_loans_principal_is_fee_and_payout")),
         sa.CheckConstraint("principal > 0 AND fee >= 0 AND payout >= 0", name=op.f("ck_loans_amounts_in_range")),
+        sa.CheckConstraint("written_off >= 0", name=op.f("ck_loans_written_off_not_negative")),
         sa.ForeignKeyConstraint(
             ["chain_id", "vault_address", "position_id"],
             ["solvency_positions.chain_id", "solvency_positions.vault_address", "solvency_positions.position_id"],
@@ -484,6 +531,26 @@ def upgrade() -> None:
         unique=True,
         postgresql_where=sa.text("status NOT IN ('FAILED', 'REJECTED', 'REVERSED')"),
     )
+    op.create_table(
+        "operator_actions",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("operator", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("operation_id", sa.Text(), nullable=True),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column(
+            "details", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False
+        ),
+        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint(
+            "action IN ('CANCEL_IF_SAFE', 'PAUSE_SIGNER', 'RESOLVE_HOLD', 'RESUME_SIGNER', 'RETRY_STEP')",
+            name=op.f("ck_operator_actions_action_is_known"),
+        ),
+        sa.ForeignKeyConstraint(["operation_id"], ["operations.id"], name=op.f("fk_operator_actions_operation_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_operator_actions")),
+    )
+    op.create_index("ix_operator_actions_operation", "operator_actions", ["operation_id"], unique=False)
     op.create_table(
         "reservations",
         sa.Column("operation_id", sa.Text(), nullable=False),
@@ -541,7 +608,7 @@ def upgrade() -> None:
             name=op.f("ck_ledger_transfers_resolves_a_pending_row"),
         ),
         sa.CheckConstraint(
-            "kind IN ('BORROW', 'CLAIM', 'COLLECT', 'FEE', 'INBOUND', 'PAYOUT', 'REFUND', 'REPAY', 'RESIDUE', 'SUSPENSE', 'TREASURY', 'UNWIND')",
+            "kind IN ('BORROW', 'CLAIM', 'COLLECT', 'FEE', 'INBOUND', 'PAYOUT', 'REFUND', 'REPAY', 'RESIDUE', 'SURPLUS', 'SUSPENSE', 'TREASURY', 'UNWIND')",
             name=op.f("ck_ledger_transfers_kind_is_known"),
         ),
         sa.CheckConstraint(
@@ -564,6 +631,41 @@ def upgrade() -> None:
         ["operation_id", "leg", "generation", "kind"],
         unique=True,
         postgresql_where=sa.text("phase = 'PENDING'"),
+    )
+    op.create_table(
+        "outside_movements",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("chain_id", sa.BigInteger(), nullable=False),
+        sa.Column("vault_address", sa.Text(), nullable=False),
+        sa.Column("position_id", sa.Numeric(78, 0), nullable=False),
+        sa.Column("tx_hash", sa.Text(), nullable=False),
+        sa.Column("log_index", sa.BigInteger(), nullable=False),
+        sa.Column("block_number", sa.BigInteger(), nullable=False),
+        sa.Column("block_hash", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("principal", sa.BigInteger(), nullable=False),
+        sa.Column("interest", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("remaining_debt", sa.Numeric(78, 0), nullable=True),
+        sa.Column("loan_id", sa.Text(), nullable=True),
+        sa.Column("released", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint(
+            "kind IN ('BORROW', 'DEFAULT', 'LIQUIDATION', 'REPAYMENT')", name=op.f("ck_outside_movements_kind_is_known")
+        ),
+        sa.CheckConstraint("released >= 0", name=op.f("ck_outside_movements_released_not_negative")),
+        sa.ForeignKeyConstraint(
+            ["chain_id", "vault_address", "position_id"],
+            ["solvency_positions.chain_id", "solvency_positions.vault_address", "solvency_positions.position_id"],
+            name=op.f("fk_outside_movements_chain_id_vault_address_position_id"),
+        ),
+        sa.ForeignKeyConstraint(["loan_id"], ["loans.id"], name=op.f("fk_outside_movements_loan_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_outside_movements")),
+        sa.UniqueConstraint(
+            "chain_id", "tx_hash", "log_index", name=op.f("uq_outside_movements_chain_id_tx_hash_log_index")
+        ),
+    )
+    op.create_index(
+        "ix_outside_movements_position", "outside_movements", ["chain_id", "vault_address", "position_id"], unique=False
     )
     op.create_table(
         "repayments",
@@ -593,6 +695,7 @@ def upgrade() -> None:
             "state IN ('APPLIED', 'COLLECTING', 'FAILED', 'REFUNDED', 'REJECTED', 'REPAYING', 'UNDER_REVIEW')",
             name=op.f("ck_repayments_state_is_known"),
         ),
+        sa.CheckConstraint("closed_at IS NULL OR NOT holds_loan", name=op.f("ck_repayments_closed_holds_no_loan")),
         sa.CheckConstraint(
             "collected >= 0 AND principal >= 0 AND interest >= 0", name=op.f("ck_repayments_parts_not_negative")
         ),
@@ -600,7 +703,6 @@ def upgrade() -> None:
             "principal + interest + refunded <= collected + residue", name=op.f("ck_repayments_never_more_than_funded")
         ),
         sa.CheckConstraint("residue >= 0 AND refunded >= 0", name=op.f("ck_repayments_extras_not_negative")),
-        sa.CheckConstraint("closed_at IS NULL OR NOT holds_loan", name=op.f("ck_repayments_closed_holds_no_loan")),
         sa.ForeignKeyConstraint(["loan_id"], ["loans.id"], name=op.f("fk_repayments_loan_id")),
         sa.ForeignKeyConstraint(["operation_id"], ["operations.id"], name=op.f("fk_repayments_operation_id")),
         sa.ForeignKeyConstraint(["partner_id"], ["partners.id"], name=op.f("fk_repayments_partner_id")),
@@ -611,6 +713,7 @@ def upgrade() -> None:
     op.create_index(
         "uq_repayments_one_in_flight", "repayments", ["loan_id"], unique=True, postgresql_where=sa.text("holds_loan")
     )
+
     op.create_foreign_key(
         op.f("fk_partners_own_settlement_address"),
         "partners",
@@ -618,7 +721,7 @@ def upgrade() -> None:
         ["id", "settlement_address"],
         ["partner_id", "address"],
     )
-    op.execute(IMMUTABLE_LEDGER)
+    op.execute(NEVER_CHANGED)
     op.execute(WAKE_UPS)
 
 

@@ -2,7 +2,17 @@
 
 from datetime import date, datetime
 
-from sqlalchemy import CheckConstraint, Date, ForeignKey, ForeignKeyConstraint, Index, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Date,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -10,6 +20,7 @@ from models.statuses import (
     RETRIABLE_LOAN_STATUSES,
     TERMINAL_LOAN_STATUSES,
     LoanStatus,
+    OutsideKind,
     RepaymentMode,
     RepaymentState,
     ReservationState,
@@ -18,10 +29,13 @@ from models.tables.base import Base, CreatedAt, JsonObject, Uint256, Words, in_w
 
 
 class SolvencyPosition(Base):
-    """Collateral in the vault as the engine last saw it, and what partners' loans owe on it."""
+    """Collateral in the vault as the engine last saw it, and what partners' loans owe on it.
+
+    ``outside_debt`` is the principal that the user has borrowed on it without the engine, and still owes.
+    """
 
     __tablename__ = "solvency_positions"
-    __table_args__ = (CheckConstraint("total_partner_debt >= 0", name="debt_not_negative"),)
+    __table_args__ = (CheckConstraint("total_partner_debt >= 0 AND outside_debt >= 0", name="debt_not_negative"),)
 
     chain_id: Mapped[int] = mapped_column(primary_key=True)
     vault_address: Mapped[str] = mapped_column(primary_key=True)
@@ -33,6 +47,7 @@ class SolvencyPosition(Base):
     collateral_value: Mapped[int] = mapped_column(Uint256)
     credit_limit: Mapped[int] = mapped_column(Uint256)
     total_partner_debt: Mapped[int] = mapped_column(server_default="0")
+    outside_debt: Mapped[int] = mapped_column(server_default="0")
     seen_at_block: Mapped[int]
 
 
@@ -46,6 +61,7 @@ class Loan(Base):
         CheckConstraint("principal = fee + payout", name="principal_is_fee_and_payout"),
         CheckConstraint("outstanding BETWEEN 0 AND principal", name="outstanding_within_principal"),
         CheckConstraint("status <> 'REPAID' OR outstanding = 0", name="repaid_owes_nothing"),
+        CheckConstraint("written_off >= 0", name="written_off_not_negative"),
         ForeignKeyConstraint(
             ["chain_id", "vault_address", "position_id"],
             [
@@ -86,6 +102,8 @@ class Loan(Base):
     fee: Mapped[int]
     payout: Mapped[int]
     outstanding: Mapped[int] = mapped_column(server_default="0")
+    written_off: Mapped[int] = mapped_column(server_default="0")
+    """Principal that a liquidation did not bring back."""
     settlement_address: Mapped[str]
     loan_duration: Mapped[int]
     number_of_installments: Mapped[int]
@@ -153,3 +171,43 @@ class Repayment(Base):
     tx_hash: Mapped[str | None]
     created_at: Mapped[CreatedAt]
     closed_at: Mapped[datetime | None]
+
+
+class OutsideMovement(Base):
+    """One event of the vault about a position that the engine knows, in a transaction that is not the engine's.
+
+    ``principal`` is by how much the principal owed grew (negative: shrank). ``loan_id`` is the loan that it changed, if any,
+    and ``released`` what that loan's partner's limit was given back for it.
+    """
+
+    __tablename__ = "outside_movements"
+    __table_args__ = (
+        in_words("kind", OutsideKind),
+        UniqueConstraint("chain_id", "tx_hash", "log_index"),
+        ForeignKeyConstraint(
+            ["chain_id", "vault_address", "position_id"],
+            [
+                "solvency_positions.chain_id",
+                "solvency_positions.vault_address",
+                "solvency_positions.position_id",
+            ],
+        ),
+        CheckConstraint("released >= 0", name="released_not_negative"),
+        Index("ix_outside_movements_position", "chain_id", "vault_address", "position_id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    chain_id: Mapped[int]
+    vault_address: Mapped[str]
+    position_id: Mapped[int] = mapped_column(Uint256)
+    tx_hash: Mapped[str]
+    log_index: Mapped[int]
+    block_number: Mapped[int]
+    block_hash: Mapped[str]
+    kind: Mapped[OutsideKind] = mapped_column(Words(OutsideKind))
+    principal: Mapped[int]
+    interest: Mapped[int] = mapped_column(server_default="0")
+    remaining_debt: Mapped[int | None] = mapped_column(Uint256)
+    loan_id: Mapped[str | None] = mapped_column(ForeignKey("loans.id"))
+    released: Mapped[int] = mapped_column(server_default="0")
+    seen_at: Mapped[CreatedAt]

@@ -58,7 +58,10 @@ class Operation(Base):
 
 
 class Event(Base):
-    """What partners are told: written in the transaction that changes the state it tells of, and delivered from here."""
+    """What partners are told: written in the transaction that changes the state it tells of, and delivered from here.
+
+    An incident is told to operators alone, and belongs to no partner.
+    """
 
     __tablename__ = "events"
     __table_args__ = (
@@ -71,12 +74,14 @@ class Event(Base):
             postgresql_where=text(f"type IN ({sql_words(*TERMINAL_EVENTS)})"),
         ),
         Index("ix_events_partner", "partner_id", "sequence"),
+        CheckConstraint("(type = 'incident.opened') = (partner_id IS NULL)", name="partner_unless_incident"),
+        CheckConstraint("(type = 'incident.opened') = (operation_id IS NULL)", name="operation_unless_incident"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     sequence: Mapped[int] = mapped_column(BigInteger, Identity(always=True), unique=True)
-    partner_id: Mapped[str] = mapped_column(ForeignKey("partners.id"))
-    operation_id: Mapped[str] = mapped_column(ForeignKey("operations.id"))
+    partner_id: Mapped[str | None] = mapped_column(ForeignKey("partners.id"))
+    operation_id: Mapped[str | None] = mapped_column(ForeignKey("operations.id"))
     type: Mapped[EventType] = mapped_column(Words(EventType))
     trace_id: Mapped[str | None]
     payload: Mapped[JsonObject] = mapped_column(JSONB)

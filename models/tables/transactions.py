@@ -37,6 +37,7 @@ class ChainSigner(Base):
     next_nonce: Mapped[int]
     paused_at: Mapped[datetime | None]
     paused_reason: Mapped[str | None]
+    paused_by: Mapped[str | None]
     lane_backend_pid: Mapped[int | None]
     lane_beat_at: Mapped[datetime | None]
 
@@ -46,6 +47,7 @@ class ChainTransaction(Base):
 
     ``call`` is the leg as asked for, ``target`` and ``calldata`` what the signer signs, ``expected_logs`` what a final
     receipt must show. ``charges_account`` must hold ``amount`` when the nonce is taken. ``logs`` are the receipt's.
+    ``cancel_reason`` is why the lane shall replace the leg by a self-transfer at its nonce, once it has one.
     A tombstone is an ABANDONED row of a generation that never was: it has no call and no signer.
     """
 
@@ -113,6 +115,7 @@ class ChainTransaction(Base):
     nonce: Mapped[int | None]
     reason: Mapped[str | None]
     held_reason: Mapped[str | None]
+    cancel_reason: Mapped[str | None]
     result_tx_hash: Mapped[str | None]
     result_block: Mapped[int | None]
     result_block_hash: Mapped[str | None]
@@ -156,6 +159,9 @@ class InboundTransfer(Base):
         UniqueConstraint("chain_id", "tx_hash", "log_index"),
         CheckConstraint("amount > 0", name="amount_positive"),
         CheckConstraint("(state = 'CLAIMED') = (claimed_by IS NOT NULL)", name="claimed_by_an_operation"),
+        CheckConstraint(
+            "(state IN ('REFUNDED', 'REFUNDING')) = (refund_operation_id IS NOT NULL)", name="refunded_by_an_operation"
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
@@ -168,11 +174,18 @@ class InboundTransfer(Base):
     block_hash: Mapped[str]
     state: Mapped[InboundState] = mapped_column(Words(InboundState))
     claimed_by: Mapped[str | None] = mapped_column(ForeignKey("operations.id"))
+    refund_operation_id: Mapped[str | None] = mapped_column(ForeignKey("operations.id"), unique=True)
+    refund_not_before: Mapped[datetime | None]
+    """When it may be given back by itself again, after a refund that was refused."""
     seen_at: Mapped[CreatedAt]
 
 
 class ChainCursor(Base):
-    """Every USDC transfer to the wallet from ``first_block`` to ``block_number`` is a row of ``inbound_transfers``, or a leg's."""
+    """What was read of a contract's or an account's logs: all from ``first_block`` to ``block_number``.
+
+    Of the platform wallet: every USDC transfer to it is a row of ``inbound_transfers``, or a leg's. Of the vault: every
+    event of a position that the engine knows is a row of ``outside_movements``, or a leg's.
+    """
 
     __tablename__ = "chain_cursors"
 
