@@ -15,6 +15,7 @@ from eth_utils.address import to_checksum_address
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from chain.finality import Finality
 from models.messages.common import Address, Pace
 
 ENV_PREFIX = "ENGINE_"
@@ -93,6 +94,10 @@ class Settings(DatabaseSettings):
                 *self.treasury_addresses,
             }
         )
+
+    @property
+    def finality(self) -> Finality:
+        return Finality(confirmations=self.confirmations or 1, tag=self.finality_tag)
 
     @model_validator(mode="after")
     def _one_kind_of_finality(self) -> Self:

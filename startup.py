@@ -99,5 +99,6 @@ async def describe_chain(settings: Settings, client: ChainClient) -> EngineChain
         wallet=settings.platform_wallet,
         probe_address=settings.probe_address,
         debt_ceiling=settings.debt_ceiling,
+        finality=settings.finality,
         has_operator_path=deployment.has_operator_path,
     )

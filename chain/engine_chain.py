@@ -9,6 +9,7 @@ from chain.contracts.oaid import Oaid
 from chain.contracts.senior_pool import SeniorPool
 from chain.contracts.solvency_vault import SolvencyVault
 from chain.contracts.usdc import Usdc
+from chain.finality import Finality
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class EngineChain:
     wallet: ChecksumAddress
     probe_address: ChecksumAddress
     debt_ceiling: int
+    finality: Finality
     has_operator_path: bool
     """Whether the vault lets an approved operator borrow; otherwise the platform wallet itself holds the positions."""
     usdc: Usdc = field(init=False)

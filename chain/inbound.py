@@ -8,7 +8,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.contracts.usdc import TRANSFER_EVENT, Transfer, decode_transfer
 from chain.election import Office
-from chain.lane_config import final_block
 from chain.legs import address_topic
 from chain.types import BlockNumber, Log
 from models import accounts
@@ -30,7 +29,7 @@ class InboundScan:
     async def scan(self) -> bool:
         """One chunk of blocks. Says whether there is more to scan at once."""
         head = await self._node.head()
-        final = await final_block(self._node, self._config, head)
+        final = await self._config.finality.newest_block(self._node, head)
         first, scanned = await self._cursor(head.number)
         if scanned >= final:
             return False

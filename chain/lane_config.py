@@ -1,7 +1,7 @@
 """What a lane is told, and what it needs of a chain: plain values, so that nothing here knows where settings come from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from typing import Protocol
@@ -9,6 +9,7 @@ from typing import Protocol
 from eth_typing import ChecksumAddress
 
 from chain.codec import Call
+from chain.finality import Finality
 from chain.types import Block, BlockNumber, BlockRef, CallRequest, Log, Receipt, SendAnswer, TxHash, Wei
 
 
@@ -23,9 +24,7 @@ class LaneConfig:
     allowance_target: int
     treasury: frozenset[ChecksumAddress] = frozenset()
 
-    confirmations: int = 1
-    """Blocks, the one with the receipt included, until a receipt is final; ignored where a finality tag is set."""
-    finality_tag: str | None = None
+    finality: Finality = field(default_factory=Finality)
     gas_margin: Decimal = Decimal("1.3")
     """What the simulated gas is multiplied by."""
 
@@ -79,11 +78,3 @@ class LaneNode(Protocol):
     async def read(self, c1: Call[int], /, *, block: BlockRef) -> tuple[int]: ...
     async def simulate(self, request: CallRequest) -> int: ...
     async def send_raw(self, raws: Sequence[bytes]) -> list[SendAnswer]: ...
-
-
-async def final_block(node: LaneNode, config: LaneConfig, head: Block) -> int:
-    """The number of the newest block whose receipts are final; -1 where there is none yet."""
-    if config.finality_tag is None:
-        return head.number - config.confirmations + 1
-    tagged = await node.block_by_tag(config.finality_tag)
-    return -1 if tagged is None else tagged.number

@@ -177,18 +177,19 @@ class Preparer:
     async def _sign_one(self, leg: _Queued, nonce: int, fees: _Fees) -> NewAttempt:
         if leg.gas is None:
             raise LegMisplanned(f"leg {leg.leg} of {leg.operation_id} was not simulated")
+        gas = self._config.with_gas_margin(leg.gas)
         unsigned = UnsignedTransaction(
             chain_id=self._config.chain_id,
             nonce=nonce,
             to=checksum(leg.target),
             data=leg.calldata,
             value=Wei(leg.value),
-            gas=self._config.with_gas_margin(leg.gas),
+            gas=gas,
             max_fee_per_gas=fees.most,
             max_priority_fee_per_gas=fees.priority,
         )
         signed = await self._signer.sign(unsigned)
-        return NewAttempt(leg.id, nonce, AttemptKind.PAYLOAD, signed.hash, signed.raw, fees.most, fees.priority)
+        return NewAttempt(leg.id, nonce, AttemptKind.PAYLOAD, signed.hash, signed.raw, gas, fees.most, fees.priority)
 
     async def _store(self, legs: Sequence[_Queued], attempts: Sequence[NewAttempt], first_nonce: int) -> _Stored:
         """The transaction that decides: each leg is judged again under locks, and what passes gets its nonce."""

@@ -11,7 +11,8 @@ from sqlalchemy.dialects.postgresql import distinct_on
 
 from chain.classifier import SendClass, classify
 from chain.election import Office
-from chain.transitions import Answered, pause_signer, record_answers
+from chain.signers import pause_signer
+from chain.transitions import Answered, record_answers
 from chain.types import SendAnswer, SendError, SendOk, SendUnavailable, TxHash
 from models.statuses import TransactionState
 from models.tables.transactions import ChainAttempt, ChainTransaction
@@ -56,7 +57,7 @@ class Outbox:
             for attempt, answer, means in classed:
                 if means in _NEEDS_A_PERSON:
                     reason = f"the node answered {means} to {attempt.hash}: {_words(answer)}"
-                    await pause_signer(session, self._config.chain_id, self._config.wallet, reason)
+                    await pause_signer(session, self._config.chain_id, self._config.wallet, reason=reason, by="lane")
 
     async def resend_prepared(self) -> None:
         """After a start: what was stored and perhaps not sent, in the order of the nonces."""

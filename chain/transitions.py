@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chain.broken import IllegalTransition
 from chain.types import TxHash, Wei
 from models.statuses import IN_FLIGHT_STATES, AttemptKind, TransactionState
-from models.tables.transactions import ChainAttempt, ChainSigner, ChainTransaction
+from models.tables.transactions import ChainAttempt, ChainTransaction
 
 _LEGS: Table = ChainTransaction.__table__  # type: ignore[assignment]  # a declarative class maps to a Table
 _ATTEMPTS: Table = ChainAttempt.__table__  # type: ignore[assignment]  # as above
@@ -30,6 +30,7 @@ class NewAttempt:
     kind: AttemptKind
     hash: TxHash
     raw: bytes
+    gas: int
     max_fee_per_gas: Wei
     max_priority_fee_per_gas: Wei
 
@@ -73,6 +74,7 @@ async def prepare(session: AsyncSession, attempts: Sequence[NewAttempt]) -> None
             "transaction_id": each.transaction_id,
             "kind": each.kind,
             "raw": each.raw,
+            "gas": each.gas,
             "max_fee_per_gas": each.max_fee_per_gas,
             "max_priority_fee_per_gas": each.max_priority_fee_per_gas,
         }
@@ -137,16 +139,6 @@ async def record_results(session: AsyncSession, results: Sequence[Result]) -> No
         "final_at": case((bindparam("is_final"), func.now()), else_=None),
     }
     await _move(session, IN_FLIGHT_STATES, "MINED, FINAL or HELD", values, [_result_row(each) for each in results])
-
-
-async def pause_signer(session: AsyncSession, chain_id: int, address: str, reason: str) -> None:
-    """Stops all new nonces of a signer until a person has looked. The first reason stays."""
-    statement = (
-        update(ChainSigner)
-        .where(ChainSigner.chain_id == chain_id, ChainSigner.address == address, ChainSigner.paused_at.is_(None))
-        .values(paused_at=func.now(), paused_reason=reason)
-    )
-    await session.execute(statement)
 
 
 def _result_row(result: Result) -> dict[str, Any]:

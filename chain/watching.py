@@ -8,7 +8,6 @@ from sqlalchemy import ColumnElement, select
 
 from chain.allowance import AllowanceKeeper
 from chain.election import Office
-from chain.lane_config import final_block
 from chain.legs import ExpectedLog
 from chain.sending import Outbox
 from chain.transitions import Result, forget_receipts, record_results
@@ -68,7 +67,7 @@ class Watcher:
 
     async def _gather(self, legs: Sequence[InFlight], head: Block) -> Evidence:
         """Receipts first, headers after them. A MINED leg's receipt is read again only when it is deep enough to count."""
-        final = await final_block(self._node, self._config, head)
+        final = await self._config.finality.newest_block(self._node, head)
         waiting = [leg for leg in legs if leg.block_number is None or leg.block_number <= final]
         hashes = [tx_hash for leg in waiting for tx_hash in leg.attempts]
         found = [receipt for receipt in await self._node.receipts(hashes) if receipt is not None]

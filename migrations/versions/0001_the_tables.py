@@ -575,6 +575,7 @@ def upgrade() -> None:
         sa.Column("transaction_id", sa.BigInteger(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("raw", postgresql.BYTEA(), nullable=False),
+        sa.Column("gas", sa.BigInteger(), nullable=False),
         sa.Column("max_fee_per_gas", sa.Numeric(78, 0), nullable=False),
         sa.Column("max_priority_fee_per_gas", sa.Numeric(78, 0), nullable=False),
         sa.Column("stored_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),

@@ -143,6 +143,7 @@ class ChainAttempt(Base):
     transaction_id: Mapped[int] = mapped_column(ForeignKey("chain_transactions.id"))
     kind: Mapped[AttemptKind] = mapped_column(Words(AttemptKind))
     raw: Mapped[bytes] = mapped_column(BYTEA)
+    gas: Mapped[int]
     max_fee_per_gas: Mapped[int] = mapped_column(Uint256)
     max_priority_fee_per_gas: Mapped[int] = mapped_column(Uint256)
     stored_at: Mapped[CreatedAt]

@@ -12,6 +12,7 @@ from activities.repayments import RepaymentActivities
 from chain.client import ChainClient
 from chain.contracts.vault_events import LOAN_REPAID_EVENT
 from chain.engine_chain import EngineChain
+from chain.finality import Finality
 from models.errors import LegReverted
 from models.messages.borrow import Authorization, BorrowDecision, BorrowRequest, CreditLineStanding, ReserveLimit
 from models.messages.common import Debt, OperationInput, Outcome, Pace, Refuse
@@ -177,5 +178,6 @@ def chain_that_is_never_asked() -> EngineChain:
         wallet=make.WALLET,
         probe_address=make.OAID,
         debt_ceiling=10**15,
+        finality=Finality(),
         has_operator_path=True,
     )

@@ -291,11 +291,16 @@ async def test_a_transfer_is_seen_once(transaction: Transaction) -> None:
 
 
 @pytest.mark.parametrize("state", InboundState)
-async def test_a_claim_has_its_operation(transaction: Transaction, state: InboundState) -> None:
-    """A transfer is CLAIMED exactly where an operation has it."""
+async def test_a_claim_or_refund_has_its_operation(transaction: Transaction, state: InboundState) -> None:
+    """A transfer is CLAIMED, or given back, exactly where an operation has it."""
     operation = await committed_operation(transaction)
-    claimed = state is InboundState.CLAIMED
-    wrong = partial(make.new_inbound, state=state, claimed_by=None if claimed else operation.id)
-    right = partial(make.new_inbound, state=state, claimed_by=operation.id if claimed else None)
-    assert await broken_rule(transaction, wrong) == "ck_inbound_transfers_claimed_by_an_operation"
-    assert await broken_rule(transaction, right) is None
+    owned = {InboundState.CLAIMED: "claimed_by"} | dict.fromkeys(
+        (InboundState.REFUNDING, InboundState.REFUNDED), "refund_operation_id"
+    )
+    for column in ("claimed_by", "refund_operation_id"):
+        here = owned.get(state) == column
+        others = {name: operation.id for name in set(owned.values()) if owned.get(state) == name != column}
+        wrong = partial(make.new_inbound, state=state, **others, **{column: None if here else operation.id})
+        assert (await broken_rule(transaction, wrong) or "").startswith("ck_inbound_transfers_")
+    right = {owned[state]: operation.id} if state in owned else {}
+    assert await broken_rule(transaction, partial(make.new_inbound, state=state, **right)) is None

@@ -15,7 +15,7 @@ from models.tables.session import Transaction
 from tests import factories as make
 from tests.activities.rules import RACERS, Act, broken_rule, one_of, race
 
-IMMUTABLE = "ledger_transfers rows are never changed or deleted"
+IMMUTABLE = "rows are never changed or deleted"
 RESOLVED_ONCE = "uq_ledger_transfers_pending_id"
 
 
@@ -46,7 +46,7 @@ def runs(statement: Any) -> Act:
 async def test_what_is_written_stays(transaction: Transaction, statement: Any) -> None:
     """No row is changed, not even to what it is, nor deleted, alone or with the whole table, not even by its owner."""
     written = await committed_transfer(transaction)
-    assert await broken_rule(transaction, runs(statement)) == IMMUTABLE
+    assert (await broken_rule(transaction, runs(statement)) or "").endswith(IMMUTABLE)
     async with transaction() as session:
         found = await session.get_one(LedgerTransfer, written.id)
     assert (found.amount, found.phase) == (make.PRINCIPAL, LedgerPhase.PENDING)

@@ -211,6 +211,7 @@ async def test_an_attempt_is_stored_once(transaction: Transaction) -> None:
             transaction_id=leg.id,
             kind=AttemptKind.PAYLOAD,
             raw=b"",
+            gas=21_000,
             max_fee_per_gas=1,
             max_priority_fee_per_gas=priority,
         )

@@ -60,6 +60,7 @@ async def test_a_leg_in_flight_shows_the_hash_of_its_newest_attempt(working_desk
                     transaction_id=leg.id,
                     kind="PAYLOAD",
                     raw=b"",
+                    gas=21_000,
                     max_fee_per_gas=1,
                     max_priority_fee_per_gas=1,
                     sent_at=datetime.now(UTC) - timedelta(minutes=minutes),

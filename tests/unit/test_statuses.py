@@ -44,9 +44,12 @@ def test_a_loan_that_owes_is_not_over() -> None:
 
 
 def test_which_events_end_an_operation() -> None:
-    """News of a delay ends nothing, and a loan's last repayment has an event of its own that ends it."""
+    """What is told of a delay, of a loan or of an incident ends no operation; each end has an event of its own."""
     assert set(EventType) - TERMINAL_EVENTS == {
         EventType.LOAN_DELAYED,
         EventType.LOAN_REPAID,
+        EventType.LOAN_DEFAULTED,
+        EventType.LOAN_LIQUIDATED,
         EventType.REPAYMENT_DELAYED,
+        EventType.INCIDENT_OPENED,
     }

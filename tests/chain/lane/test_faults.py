@@ -9,6 +9,7 @@ import pytest_asyncio
 from sqlalchemy import func, select
 
 from chain.client import ChainClient
+from chain.finality import Finality
 from chain.lane import SignerLane
 from models.statuses import TransactionState
 from tests.chain.lane.desk import Desk, eventually
@@ -126,7 +127,7 @@ async def test_a_reorg_takes_a_mined_leg_back(desk: Desk, manual_mining: ChainCl
     await desk.lane_known()
     recipient = desk.world.user.address
     operation_id = await desk.settle(5 * USD, recipient)
-    async with desk.running(desk.lane(confirmations=3)):
+    async with desk.running(desk.lane(finality=Finality(confirmations=3))):
         await desk.until(operation_id, "settle", TransactionState.BROADCAST)
         await manual_mining.rpc.call("evm_mine")
         mined = await desk.until(operation_id, "settle", TransactionState.MINED)
@@ -147,7 +148,7 @@ async def test_a_receipt_is_not_final_before_its_depth(desk: Desk, manual_mining
     """With three confirmations a leg is MINED in its own block and the next one, and FINAL in the third."""
     await desk.lane_known()
     operation_id = await desk.settle()
-    async with desk.running(desk.lane(confirmations=3)):
+    async with desk.running(desk.lane(finality=Finality(confirmations=3))):
         await desk.until(operation_id, "settle", TransactionState.BROADCAST)
         await manual_mining.rpc.call("evm_mine")
         mined = await desk.until(operation_id, "settle", TransactionState.MINED)
@@ -163,7 +164,7 @@ async def test_a_tag_decides_what_is_final(desk: Desk, manual_mining: ChainClien
     """With a finality tag a leg is FINAL when the tagged block has reached its own."""
     await desk.lane_known()
     operation_id = await desk.settle()
-    async with desk.running(desk.lane(finality_tag="finalized")):
+    async with desk.running(desk.lane(finality=Finality(tag="finalized"))):
         await desk.until(operation_id, "settle", TransactionState.BROADCAST)
         await manual_mining.rpc.call("evm_mine")
         await desk.until(operation_id, "settle", TransactionState.MINED)

@@ -7,6 +7,7 @@ from sqlalchemy import select
 
 from chain.client import ChainClient
 from chain.contracts.usdc import encode_transfer
+from chain.finality import Finality
 from chain.types import BlockNumber, BlockRef, Log
 from contracts.deploy import Transaction
 from contracts.funding import mint_usdc
@@ -131,7 +132,7 @@ async def test_a_transfer_that_moved_is_not_credited_twice(desk: Desk) -> None:
 
 async def test_inbound_transfers_wait_for_their_depth(desk: Desk) -> None:
     """A transfer is a liability once its block is final, and not earlier."""
-    async with desk.running(desk.lane(confirmations=3)):
+    async with desk.running(desk.lane(finality=Finality(confirmations=3))):
         await eventually(lambda: _scanning(desk))
         await _send(desk, 3 * USD)
         await desk.world.client.rpc.call("evm_mine")

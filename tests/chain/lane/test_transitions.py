@@ -26,7 +26,7 @@ EVIDENCE = {"result_tx_hash": "0x1", "result_block": 1, "result_block_hash": "0x
 
 
 async def _prepare(session: AsyncSession, row_id: int) -> None:
-    await prepare(session, [NewAttempt(row_id, 7, AttemptKind.PAYLOAD, TxHash("0x1"), b"", Wei(1), Wei(1))])
+    await prepare(session, [NewAttempt(row_id, 7, AttemptKind.PAYLOAD, TxHash("0x1"), b"", 21_000, Wei(1), Wei(1))])
 
 
 async def _abandon(session: AsyncSession, row_id: int) -> None:
