@@ -299,8 +299,11 @@ async def test_a_claim_or_refund_has_its_operation(transaction: Transaction, sta
     )
     for column in ("claimed_by", "refund_operation_id"):
         here = owned.get(state) == column
-        others = {name: operation.id for name in set(owned.values()) if owned.get(state) == name != column}
-        wrong = partial(make.new_inbound, state=state, **others, **{column: None if here else operation.id})
+        others: dict[str, Any] = {
+            name: operation.id for name in set(owned.values()) if owned.get(state) == name != column
+        }
+        others[column] = None if here else operation.id
+        wrong = partial(make.new_inbound, state=state, **others)
         assert (await broken_rule(transaction, wrong) or "").startswith("ck_inbound_transfers_")
-    right = {owned[state]: operation.id} if state in owned else {}
+    right: dict[str, Any] = {owned[state]: operation.id} if state in owned else {}
     assert await broken_rule(transaction, partial(make.new_inbound, state=state, **right)) is None
