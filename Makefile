@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench lock clean
+.PHONY: help install demo test check faults faults-full bench lock clean
 
 BIN := .venv/bin
 INSTALLED := .venv/installed
@@ -10,7 +10,7 @@ LOCKS := requirements/bootstrap.txt requirements/lock.txt contracts/package-lock
 JOBS ?= 2
 
 help: ## what there is
-	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 20
 
 install: $(INSTALLED) ## Python and npm packages, at the versions and hashes of the lock files
 
@@ -46,6 +46,13 @@ check: install ## format, lint, types, layers, dependencies, contracts and migra
 	$(BIN)/deptry sandbox bench tests contracts --exclude contracts/node_modules --extend-exclude var --ignore DEP002,DEP004
 	$(BIN)/python contracts/build.py --check
 	$(BIN)/python -m sandbox.schema_check
+
+faults: install ## the seeded slice of every fault campaign, under five minutes
+	@$(BIN)/python -m tests.faults $(ARGS)
+
+faults-full: install ## every fault campaign at its full figure, in parts that resume; writes docs/fault-report.md
+	@status=0; $(BIN)/python -m tests.faults --full $(ARGS) || status=$$?; \
+	$(BIN)/python -m tests.faults --report; exit $$status
 
 bench: install ## rates against floors measured in the same run
 	@$(BIN)/python -m bench $(ARGS)

@@ -1,0 +1,119 @@
+"""Running parts one after the other, writing each down, and saying how far it is and how long it may still take."""
+
+import asyncio
+import time
+import traceback
+from collections.abc import Iterable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from tests.faults.campaign import Campaign, Part, Report
+from tests.faults.grounds import Grounds
+from tests.faults.results import Record, Result
+
+PART_LIMIT = timedelta(minutes=20)
+UNKNOWN_SECONDS = 30
+"""What a part is taken to last while none of its campaign has ever run."""
+
+
+def say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - for the person who started it
+
+
+@dataclass(frozen=True)
+class Step:
+    campaign: Campaign
+    part: Part
+
+
+@dataclass(frozen=True)
+class Plan:
+    steps: Sequence[Step]
+    code: str
+
+    @classmethod
+    def of(cls, campaigns: Iterable[Campaign], *, full: bool, part: str | None, code: str) -> "Plan":
+        steps = [Step(campaign, each) for campaign in campaigns for each in campaign.parts(full=full)]
+        return cls([step for step in steps if part in (None, step.part.name)], code)
+
+    @property
+    def campaigns(self) -> list[Campaign]:
+        return list({step.campaign.name: step.campaign for step in self.steps}.values())
+
+    def without(self, results: Iterable[Result]) -> "Plan":
+        """What is left where these results count; what broke a promise the last time runs again."""
+        last = {result.part: result.clean for result in results if result.code == self.code}
+        return replace(self, steps=[step for step in self.steps if not last.get(step.part, False)])
+
+
+async def run_plan(plan: Plan, record: Record, *, already: int = 0) -> int:
+    """Exit status 1 where a part had a breach."""
+    say(f"{len(plan.steps)} parts to run, {already} clean at this code already (money code {plan.code})")
+    shared = _Shared()
+    breached = 0
+    try:
+        for number, step in enumerate(plan.steps):
+            result = await _run(step, shared, plan.code)
+            record.append(result)
+            breached += not result.clean
+            _say_result(result, plan.steps[number + 1 :], record)
+    finally:
+        await shared.close()
+    say("no breach" if breached == 0 else f"{breached} parts with breaches")
+    return min(breached, 1)
+
+
+class _Shared:
+    """The servers of this process. A part that broke a promise leaves them in doubt, so the next one gets new ones."""
+
+    def __init__(self) -> None:
+        self._stack = AsyncExitStack()
+        self._grounds: Grounds | None = None
+
+    async def grounds(self) -> Grounds:
+        if self._grounds is None:
+            self._grounds = await self._stack.enter_async_context(Grounds.open())
+        return self._grounds
+
+    async def close(self) -> None:
+        self._grounds = None
+        await self._stack.aclose()
+
+
+async def _run(step: Step, shared: _Shared, code: str) -> Result:
+    began = time.monotonic()
+    try:
+        async with asyncio.timeout(PART_LIMIT.total_seconds()):
+            report = await step.campaign.run(step.part, await shared.grounds())
+    except Exception:  # noqa: BLE001 - whatever it was, it is written down as a breach
+        report = Report(breaches=[traceback.format_exc()])
+    if report.breaches:
+        await _close_in_doubt(shared, report)
+    return Result.of(step.part, report, int(time.monotonic() - began), code)
+
+
+async def _close_in_doubt(shared: _Shared, report: Report) -> None:
+    try:
+        await shared.close()
+    except Exception:  # noqa: BLE001 - what cannot even be stopped is told with the rest
+        report.breaches.append(traceback.format_exc())
+
+
+def _say_result(result: Result, left: Sequence[Step], record: Record) -> None:
+    part, report = result.part, result.report
+    say(
+        f"{part.campaign} / {part.name}: {report.injections} injections, {report.operations} operations, "
+        f"{len(report.breaches)} breaches, {result.seconds} s; {len(left)} parts left, about {_estimate(left, record)}"
+    )
+    for line in (*report.notes, *report.breaches):
+        say(f"    {line}")
+
+
+def _estimate(left: Sequence[Step], record: Record) -> timedelta:
+    """By what parts of the same campaigns took, here and earlier."""
+    took: dict[str, list[int]] = {}
+    for result in record.read():
+        took.setdefault(result.part.campaign, []).append(result.seconds)
+    seconds = (took.get(step.part.campaign, [UNKNOWN_SECONDS]) for step in left)
+    return timedelta(seconds=sum(sum(each) // len(each) for each in seconds))
