@@ -75,6 +75,11 @@ class Settings(DatabaseSettings):
     settle_deadline: timedelta = timedelta(hours=24)
     proof_wait: timedelta = timedelta(minutes=30)
 
+    sweep_every: timedelta = timedelta(minutes=1)
+    """How often open operations whose workflow is gone are looked for."""
+    give_up_after: timedelta = timedelta(minutes=10)
+    """How old a request must be, whose workflow never started, to be NOT_STARTED."""
+
     key_mode: Literal["live", "sandbox"] = "live"
     key_pepper: SecretStr | None = None
     public_url: str = "http://127.0.0.1:8000"

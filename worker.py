@@ -8,39 +8,21 @@ import argparse
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from datetime import timedelta
 from enum import StrEnum
-from typing import Any
 
 import structlog
 from eth_typing import ChecksumAddress
-from sqlalchemy.ext.asyncio import AsyncEngine
-from temporalio.client import Client
-from temporalio.worker import Worker
 
-from activities.credit_lines import CreditLineActivities
-from activities.fees import FeeActivities
-from activities.funding import FundingActivities
-from activities.limits import LimitActivities
-from activities.loans import LoanActivities
-from activities.partners import PartnerActivities
-from activities.positions import PositionActivities
-from activities.refusals import RefusalInterceptor
-from activities.repayments import RepaymentActivities
-from activities.reviews import ReviewActivities
-from activities.settlement import SettlementActivities
-from activities.transactions import TransactionActivities
 from chain.client import ChainClient
-from chain.engine_chain import EngineChain
 from chain.lane import SignerLane
 from chain.lane_config import LaneConfig
 from chain.signer import KeyFileSigner, KeyFileUnusable, Signer
 from chain.types import BlockNumber
 from chain.waiter import LegWaiter
 from models.tables.session import open_database, transactions
+from schedules import keep_schedules, recurring
 from settings import Settings, SignerSettings
 from startup import (
     SettingAtFault,
@@ -50,87 +32,13 @@ from startup import (
     read_settings,
 )
 from telemetry import configure_logging
-from workflows.borrow import BorrowWorkflow
-from workflows.options import LOANS_QUEUE, WAITING_QUEUE
-from workflows.repay import RepayWorkflow
-
-WAITING_SLOTS = 5_000
-STEP_SLOTS = 100
-GRACE = timedelta(seconds=20)
+from wiring import Parts, loans_workers
 
 
 class Role(StrEnum):
     ALL = "all"
     LOANS = "loans"
     LANE = "lane"
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What the roles are built from."""
-
-    settings: Settings
-    database: AsyncEngine
-    chain: EngineChain
-
-
-def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Worker, Worker]:
-    """The ``loans`` role: workflows with their steps, and apart from them what waits for the chain."""
-    transaction, chain, settings = transactions(parts.database), parts.chain, parts.settings
-    legs = TransactionActivities(transaction, chain, waiter)
-    funding = FundingActivities(transaction, chain)
-    loans = LoanActivities(transaction)
-    limits = LimitActivities(transaction, chain, settings.pace, settings.residue_cap)
-    partners = PartnerActivities(transaction, chain.chain_id, chain.oaid_address)
-    positions = PositionActivities(transaction, chain)
-    repayments = RepaymentActivities(transaction, chain, settings.pace, settings.residue_cap)
-    reviews = ReviewActivities(transaction)
-    steps: list[Callable[..., Any]] = [
-        CreditLineActivities(chain).check_credit_line,
-        FeeActivities().calculate_fee,
-        positions.read_debt,
-        positions.read_residue,
-        funding.check_funding,
-        legs.submit_transaction,
-        limits.release_limit,
-        limits.reserve_limit,
-        loans.activate_loan,
-        loans.move_to_suspense,
-        loans.open_operation,
-        loans.record_borrow,
-        loans.refuse_borrow,
-        loans.reverse_loan,
-        partners.authorize_partner,
-        partners.authorize_repayment,
-        repayments.accept_repayment,
-        repayments.apply_repayment,
-        repayments.claim_transfer,
-        repayments.close_uncollected,
-        repayments.find_loan,
-        repayments.open_repayment,
-        repayments.record_collection,
-        repayments.refuse_repayment,
-        reviews.mark_under_review,
-        reviews.request_cancel,
-    ]
-    stories = Worker(
-        temporal,
-        task_queue=LOANS_QUEUE,
-        workflows=[BorrowWorkflow, RepayWorkflow],
-        activities=steps,
-        interceptors=[RefusalInterceptor()],
-        max_concurrent_activities=STEP_SLOTS,
-        max_concurrent_local_activities=STEP_SLOTS,
-        graceful_shutdown_timeout=GRACE,
-    )
-    waits = Worker(
-        temporal,
-        task_queue=WAITING_QUEUE,
-        activities=[legs.confirm_transaction, funding.await_transfer, SettlementActivities(chain).await_settlement],
-        interceptors=[RefusalInterceptor()],
-        max_concurrent_activities=WAITING_SLOTS,
-    )
-    return stories, waits
 
 
 def lane_config(settings: Settings) -> LaneConfig:
@@ -196,6 +104,7 @@ async def serve(role: Role, stop: asyncio.Event) -> None:
             waiter = await stack.enter_async_context(LegWaiter(transactions(database), database.url))
             for worker in loans_workers(temporal, parts, waiter):
                 await stack.enter_async_context(worker)
+            await keep_schedules(temporal, recurring(settings))
         structlog.get_logger().info("worker ready", role=role)
         await stop.wait()
         structlog.get_logger().info("worker stops", role=role)

@@ -11,7 +11,7 @@ from temporalio.worker import Worker
 from activities.refusals import RefusalInterceptor
 from bench.floor_activities import FloorActivities
 from bench.floor_workflows import FloorBorrow, SevenSteps
-from worker import GRACE, STEP_SLOTS, WAITING_SLOTS
+from wiring import GRACE, STEP_SLOTS, WAITING_SLOTS
 from workflows.options import LOANS_QUEUE, WAITING_QUEUE
 
 READY = "floor worker ready"

@@ -20,7 +20,8 @@ from models.tables.session import open_database, transactions
 from sandbox.seed import fund_float
 from settings import ENV_PREFIX, Settings
 from startup import describe_chain
-from worker import Parts, lane_of, loans_workers
+from wiring import Parts, loans_workers
+from worker import lane_of
 
 DONE_WITHIN = 30
 API, LANE, WAITER, ASKING = "api", "lane", "leg waiter", "asking how it went"

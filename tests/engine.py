@@ -49,7 +49,8 @@ from settings import Settings
 from startup import describe_chain
 from tests.chain.world import USD, new_sender
 from tests.invariants import breaches
-from worker import Parts, lane_of, loans_workers
+from wiring import Parts, loans_workers
+from worker import lane_of
 
 FLOAT = 1_000 * USD
 SETTLEMENT_USDC = 100_000 * USD

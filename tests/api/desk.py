@@ -25,7 +25,7 @@ from models.tables.session import Transaction, open_database, transactions
 from settings import Settings
 from startup import describe_chain
 from tests.chain.world import World
-from worker import Parts, loans_workers
+from wiring import Parts, loans_workers
 
 USD = 10**6
 

@@ -37,7 +37,7 @@ from settings import ENV_PREFIX, Settings
 from startup import describe_chain
 from tests.chain.world import USD, new_sender
 from tests.engine import FLOAT, Borrower, Engine, PartnerAccount, WatchedClient, keyed_sender, until
-from worker import Parts
+from wiring import Parts
 
 BLOCK_POLL = timedelta(milliseconds=50)
 CONNECTIONS = 250

@@ -173,7 +173,10 @@ def hold_after(engine: Engine, leg: str) -> None:
         await days_pass(engine, 1)
         engine.once_before_leg(LegName.RESIDUE, hold)
 
-    engine.once_before_leg(LegName.REPAY, hold if leg == "collect" else let_a_residue_grow)
+    if leg == LegName.BORROW:
+        engine.once_before_leg(LegName.SETTLE, hold)
+    else:
+        engine.once_before_leg(LegName.REPAY, hold if leg == LegName.COLLECT else let_a_residue_grow)
 
 
 async def run_again_if_open(engine: Engine, operation_id: str) -> None:

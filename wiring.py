@@ -1,0 +1,115 @@
+"""The ``loans`` role put together: every activity with its clients, and the workers that serve them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from activities.credit_lines import CreditLineActivities
+from activities.fees import FeeActivities
+from activities.funding import FundingActivities
+from activities.limits import LimitActivities
+from activities.loans import LoanActivities
+from activities.partners import PartnerActivities
+from activities.positions import PositionActivities
+from activities.refusals import RefusalInterceptor
+from activities.repayments import RepaymentActivities
+from activities.reviews import ReviewActivities
+from activities.settlement import SettlementActivities
+from activities.sweeps import SweepActivities
+from activities.transactions import TransactionActivities
+from chain.engine_chain import EngineChain
+from chain.waiter import LegWaiter
+from models.statuses import OperationKind
+from models.tables.session import transactions
+from settings import Settings
+from workflows.borrow import BorrowWorkflow
+from workflows.options import LOANS_QUEUE, WAITING_QUEUE
+from workflows.repay import RepayWorkflow
+from workflows.sweep import SweepWorkflow
+
+WAITING_SLOTS = 5_000
+STEP_SLOTS = 100
+GRACE = timedelta(seconds=20)
+
+WORKFLOWS = (BorrowWorkflow, RepayWorkflow, SweepWorkflow)
+STORIES = {OperationKind.BORROW: BorrowWorkflow.__name__, OperationKind.REPAY: RepayWorkflow.__name__}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the roles are built from."""
+
+    settings: Settings
+    database: AsyncEngine
+    chain: EngineChain
+
+
+def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Worker, Worker]:
+    """The ``loans`` role: workflows with their steps, and apart from them what waits for the chain."""
+    transaction, chain, settings = transactions(parts.database), parts.chain, parts.settings
+    legs = TransactionActivities(transaction, chain, waiter)
+    funding = FundingActivities(transaction, chain)
+    loans = LoanActivities(transaction)
+    limits = LimitActivities(transaction, chain, settings.pace, settings.residue_cap)
+    partners = PartnerActivities(transaction, chain.chain_id, chain.oaid_address)
+    positions = PositionActivities(transaction, chain)
+    repayments = RepaymentActivities(transaction, chain, settings.pace, settings.residue_cap)
+    reviews = ReviewActivities(transaction)
+    sweeps = SweepActivities(transaction, temporal, STORIES, LOANS_QUEUE, settings.give_up_after)
+    steps: list[Callable[..., Any]] = [
+        CreditLineActivities(chain).check_credit_line,
+        FeeActivities().calculate_fee,
+        positions.read_debt,
+        positions.read_residue,
+        funding.check_funding,
+        legs.submit_transaction,
+        limits.release_limit,
+        limits.reserve_limit,
+        loans.activate_loan,
+        loans.move_to_suspense,
+        loans.open_operation,
+        loans.record_borrow,
+        loans.refuse_borrow,
+        loans.reverse_loan,
+        partners.authorize_partner,
+        partners.authorize_repayment,
+        repayments.accept_repayment,
+        repayments.apply_repayment,
+        repayments.claim_transfer,
+        repayments.close_uncollected,
+        repayments.find_loan,
+        repayments.open_repayment,
+        repayments.record_collection,
+        repayments.refuse_repayment,
+        reviews.mark_under_review,
+        reviews.request_cancel,
+    ]
+    waits: list[Callable[..., Any]] = [
+        SettlementActivities(chain).await_settlement,
+        funding.await_transfer,
+        legs.confirm_transaction,
+        sweeps.sweep,
+    ]
+    stories = Worker(
+        temporal,
+        task_queue=LOANS_QUEUE,
+        workflows=WORKFLOWS,
+        activities=steps,
+        interceptors=[RefusalInterceptor()],
+        max_concurrent_activities=STEP_SLOTS,
+        max_concurrent_local_activities=STEP_SLOTS,
+        graceful_shutdown_timeout=GRACE,
+    )
+    waiting = Worker(
+        temporal,
+        task_queue=WAITING_QUEUE,
+        activities=waits,
+        interceptors=[RefusalInterceptor()],
+        max_concurrent_activities=WAITING_SLOTS,
+    )
+    return stories, waiting
