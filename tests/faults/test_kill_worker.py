@@ -16,8 +16,8 @@ import pytest_asyncio
 from sandbox.engine import API, WORKER
 from tests.chain.world import USD
 from tests.engine import Borrower, until
-from tests.faults.gate import Gate, gate_before
 from tests.faults.processes import Running, Site, open_running, start_and_fund
+from tests.faults.proxy import Proxy, proxy_before
 
 PAYOUT = 4_975 * USD
 MOVES = [("borrow", 1, "FINAL_OK"), ("settle", 1, "FINAL_OK")]
@@ -41,20 +41,20 @@ class Killed:
 
 
 @pytest_asyncio.fixture(scope="module")
-async def gate(site: Site) -> AsyncIterator[Gate]:
-    async with gate_before(site.anvil.url) as gate:
-        yield gate
+async def proxy(site: Site) -> AsyncIterator[Proxy]:
+    async with proxy_before(site.anvil.url) as proxy:
+        yield proxy
 
 
 @pytest_asyncio.fixture(scope="module")
-async def running(site: Site, gate: Gate) -> AsyncIterator[Running]:
-    async with open_running(Site(site.folder, site.database_url, site.temporal, site.anvil, gate.url)) as running:
+async def running(site: Site, proxy: Proxy) -> AsyncIterator[Running]:
+    async with open_running(Site(site.folder, site.database_url, site.temporal, site.anvil, proxy.url)) as running:
         await start_and_fund(running, API, WORKER)
         yield running
 
 
 @pytest_asyncio.fixture(scope="module")
-async def killed(running: Running, gate: Gate) -> Killed:
+async def killed(running: Running, proxy: Proxy) -> Killed:
     """Blocks are mined by hand until the worker is dead; while it is, all that it had sent is mined."""
     engine, processes = running.engine, running.processes
     borrowers = [await engine.new_borrower() for _ in range(4)]
@@ -70,13 +70,13 @@ async def killed(running: Running, gate: Gate) -> Killed:
         await running.reaches(settling.operation_id, "settle", "BROADCAST")
         broadcast = begun(borrowers[1], await engine.borrow(borrowers[1]))
         await running.reaches(broadcast.operation_id, "borrow", "BROADCAST")
-        gate.keep_answers_to_sends()
+        proxy.keep_answers_to_sends()
         taken = begun(borrowers[0], await engine.borrow(borrowers[0]))
-        await gate.taken.wait()
+        await proxy.taken.wait()
         assert await engine.legs(taken.operation_id) == [("borrow", 1, "PREPARED")]
         assert (await engine.loan(settling.borrower))["status"] == "SETTLING"
         await processes.kill(WORKER)
-    gate.let_pass()
+    proxy.let_pass()
     await processes.start(WORKER)
     return Killed(taken, broadcast, settling, collected, payouts)
 
