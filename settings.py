@@ -57,6 +57,8 @@ class Settings(DatabaseSettings):
     chain's reorgs reach would let money move twice. Set this or ``finality_tag``."""
     finality_tag: Literal["safe", "finalized"] | None = None
     block_poll: timedelta = timedelta(seconds=1)
+    resend_after: timedelta = timedelta(seconds=30)
+    """How long a transaction may be without a receipt until its bytes are sent again."""
     inbound_from_block: int | None = None
     """Where the first scan for USDC sent to the platform wallet begins; the head of that moment where it is not set."""
     gas_margin: Decimal = Decimal("1.3")

@@ -54,6 +54,7 @@ def lane_config(settings: Settings) -> LaneConfig:
         inbound_from_block=None if settings.inbound_from_block is None else BlockNumber(settings.inbound_from_block),
         block_poll=settings.block_poll,
         inbound_poll=2 * settings.block_poll,
+        resend_after=settings.resend_after,
     )
 
 
