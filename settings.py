@@ -16,6 +16,8 @@ from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from chain.finality import Finality
+from chain.lane_config import DEFAULT_FEE_CAP, DEFAULT_GAS_RESERVE
+from chain.types import Wei
 from models.messages.common import Address, Pace
 
 ENV_PREFIX = "ENGINE_"
@@ -62,6 +64,12 @@ class Settings(DatabaseSettings):
     inbound_from_block: int | None = None
     """Where the first scan for USDC sent to the platform wallet begins; the head of that moment where it is not set."""
     gas_margin: Decimal = Decimal("1.3")
+    max_fee_cap: Wei = DEFAULT_FEE_CAP
+    """The most that a transaction offers for its gas, in wei per gas. Above it nothing new is sent and a person is told."""
+    gas_reserve: Wei = DEFAULT_GAS_RESERVE
+    """What the platform wallet keeps of the gas token for bumps and cancellations, in wei."""
+    bump_after: timedelta = timedelta(seconds=60)
+    """How long a transaction waits for its block until it is replaced by one that pays more."""
     debt_ceiling: int = 100_000_000_000
     """What one position may owe to the pool, in base units."""
     allowance_target: int = 1_000_000_000_000

@@ -17,10 +17,14 @@ from chain.reverts import revert_of
 from chain.rpc import DEFAULT_MAX_BATCH, DEFAULT_TIMEOUT, Answer, JsonRpc, RpcRequest
 from chain.types import (
     Block,
+    BlockHash,
     BlockNumber,
     BlockRef,
     CallRequest,
+    FullBlock,
+    InBlock,
     Log,
+    Market,
     Receipt,
     SendAnswer,
     SendError,
@@ -29,7 +33,18 @@ from chain.types import (
     TxHash,
     Wei,
 )
-from chain.wire import block_param, to_block, to_bytes, to_hash, to_int, to_log, to_receipt, transaction_param
+from chain.wire import (
+    block_param,
+    to_block,
+    to_bytes,
+    to_full_block,
+    to_hash,
+    to_int,
+    to_log,
+    to_mined,
+    to_receipt,
+    transaction_param,
+)
 
 _LATEST: RpcRequest = ("eth_getBlockByNumber", ("latest", False))
 _BLOCK_UNKNOWN = -39001
@@ -85,9 +100,21 @@ class ChainClient(ContractReads):
         answers = await self.rpc.batch(_receipt_requests(hashes))
         return [to_receipt(answer.value()) for answer in answers]
 
-    async def head_and_receipts(self, hashes: Sequence[TxHash]) -> tuple[Block, list[Receipt | None]]:
-        head, *answers = await self.rpc.batch([_LATEST, *_receipt_requests(hashes)])
-        return _head(head), [to_receipt(answer.value()) for answer in answers]
+    async def full_blocks(self, numbers: Sequence[BlockNumber]) -> list[FullBlock | None]:
+        """Canonical blocks with their transactions; None beyond the head."""
+        answers = await self.rpc.batch([("eth_getBlockByNumber", (hex(number), True)) for number in numbers])
+        return [to_full_block(answer.value()) for answer in answers]
+
+    async def mined(self, tx_hash: TxHash) -> InBlock | None:
+        """The transaction, if the node knows a block with it. A None proves nothing."""
+        return to_mined(await self.rpc.call("eth_getTransactionByHash", tx_hash))
+
+    async def block_and_receipts(
+        self, block: BlockHash, hashes: Sequence[TxHash]
+    ) -> tuple[Block | None, list[Receipt | None]]:
+        """In one request, so that one node answers it: what it knows of a block and of receipts."""
+        header, *answers = await self.rpc.batch([("eth_getBlockByHash", (block, False)), *_receipt_requests(hashes)])
+        return to_block(header.value()), [to_receipt(answer.value()) for answer in answers]
 
     async def logs(
         self,
@@ -125,9 +152,12 @@ class ChainClient(ContractReads):
         """Of the gas token, in wei."""
         return Wei(to_int(await self.rpc.call("eth_getBalance", address, block_param(block))))
 
-    async def priority_fee(self) -> Wei:
-        """What the node suggests, in wei per gas."""
-        return Wei(to_int(await self.rpc.call("eth_maxPriorityFeePerGas")))
+    async def market(self, address: ChecksumAddress) -> Market:
+        """The head's base fee, the tip that the node suggests and the account's balance, in one request."""
+        head, tip, balance = await self.rpc.batch(
+            [_LATEST, ("eth_maxPriorityFeePerGas", ()), ("eth_getBalance", (address, "latest"))]
+        )
+        return Market(_head(head).base_fee, Wei(to_int(tip.value())), Wei(to_int(balance.value())))
 
     # Transactions
 

@@ -18,6 +18,7 @@ from structlog.typing import FilteringBoundLogger
 from chain.allowance import AllowanceKeeper
 from chain.election import Office, Term, TermOver, beat, elected, take_office
 from chain.errors import ChainError
+from chain.fees import FeeReader
 from chain.inbound import InboundScan
 from chain.lane_config import LaneConfig, LaneNode
 from chain.notifications import Listener
@@ -100,7 +101,8 @@ class SignerLane:
         await take_office(office)
         self._log.info("term_began")
         outbox, allowance = Outbox(office), AllowanceKeeper(office)
-        preparer = Preparer(office, self._signer, outbox, allowance)
+        fees = FeeReader(self._node, self._config)
+        preparer = Preparer(office, self._signer, outbox, allowance, fees)
         watcher = Watcher(office, outbox, allowance)
         inbound = InboundScan(office)
         self.holding.set()

@@ -10,7 +10,25 @@ from eth_typing import ChecksumAddress
 
 from chain.codec import Call
 from chain.finality import Finality
-from chain.types import Block, BlockNumber, BlockRef, CallRequest, Log, Receipt, SendAnswer, TxHash, Wei
+from chain.types import (
+    Block,
+    BlockHash,
+    BlockNumber,
+    BlockRef,
+    CallRequest,
+    FullBlock,
+    Log,
+    Market,
+    Receipt,
+    SendAnswer,
+    TxHash,
+    Wei,
+)
+
+DEFAULT_FEE_CAP = Wei(500 * 10**9)
+"""500 gwei per gas: above all but the worst hours of Ethereum, and a leg of 300,000 gas costs at most 0.15 ETH."""
+DEFAULT_GAS_RESERVE = Wei(10**16)
+"""0.01 of the gas token: some dozens of cancellations at the price of a quiet hour."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +45,12 @@ class LaneConfig:
     finality: Finality = field(default_factory=Finality)
     gas_margin: Decimal = Decimal("1.3")
     """What the simulated gas is multiplied by."""
+    max_fee_cap: Wei = DEFAULT_FEE_CAP
+    """The most that an attempt offers, in wei per gas; above it a person must decide."""
+    gas_reserve: Wei = DEFAULT_GAS_RESERVE
+    """What the wallet keeps for bumps and cancellations, in wei; no nonce is taken that would need it."""
+    bump_after: timedelta = timedelta(seconds=60)
+    """How long the newest attempt may be without a receipt until it is replaced by one that pays more."""
 
     batch: int = 64
     """Legs that are signed, stored and sent together."""
@@ -74,7 +98,11 @@ class LaneNode(Protocol):
         to_block: BlockRef,
     ) -> list[Log]: ...
     async def nonce(self, address: ChecksumAddress, block: BlockRef) -> int: ...
-    async def priority_fee(self) -> Wei: ...
+    async def market(self, address: ChecksumAddress) -> Market: ...
+    async def full_blocks(self, numbers: Sequence[BlockNumber]) -> list[FullBlock | None]: ...
+    async def block_and_receipts(
+        self, block: BlockHash, hashes: Sequence[TxHash]
+    ) -> tuple[Block | None, list[Receipt | None]]: ...
     async def read(self, c1: Call[int], /, *, block: BlockRef) -> tuple[int]: ...
     async def simulate(self, request: CallRequest) -> int: ...
     async def send_raw(self, raws: Sequence[bytes]) -> list[SendAnswer]: ...

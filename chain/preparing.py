@@ -21,6 +21,7 @@ from chain.charges import Wanted, covered
 from chain.codec import checksum
 from chain.election import Office, TermOver
 from chain.errors import Reverted, RpcError
+from chain.fees import FeeReader, Fees, market_fees
 from chain.gates import lock_and_judge
 from chain.sending import Outbox, StoredAttempt
 from chain.signer import Signer, UnsignedTransaction
@@ -61,14 +62,6 @@ class _Queue:
 
 
 @dataclass(frozen=True, slots=True)
-class _Fees:
-    """Wei per gas."""
-
-    most: Wei
-    priority: Wei
-
-
-@dataclass(frozen=True, slots=True)
 class _Stored:
     """What a round's transaction committed, and whether legs behind a gap want to be signed again."""
 
@@ -88,7 +81,9 @@ _NOTHING = _Stored([], again=False)
 
 
 class Preparer:
-    def __init__(self, office: Office, signer: Signer, outbox: Outbox, allowance: AllowanceKeeper) -> None:
+    def __init__(
+        self, office: Office, signer: Signer, outbox: Outbox, allowance: AllowanceKeeper, fees: FeeReader
+    ) -> None:
         self._term = office.term
         self._node = office.node
         self._config = office.config
@@ -96,7 +91,7 @@ class Preparer:
         self._signer = signer
         self._outbox = outbox
         self._allowance = allowance
-        self._fees: _Fees | None = None
+        self._fees = fees
         self._parked: set[int] = set()
         """Legs that were not covered a moment ago, so that they keep no others waiting. Only a matter of pace."""
 
@@ -171,10 +166,12 @@ class Preparer:
     async def _sign(self, legs: Sequence[_Queued], first_nonce: int) -> list[NewAttempt]:
         if not legs:
             return []
-        fees = await self._current_fees()
+        fees = market_fees(await self._fees.market(), self._config.max_fee_cap)
+        if fees is None:
+            return []
         return [await self._sign_one(leg, first_nonce + place, fees) for place, leg in enumerate(legs)]
 
-    async def _sign_one(self, leg: _Queued, nonce: int, fees: _Fees) -> NewAttempt:
+    async def _sign_one(self, leg: _Queued, nonce: int, fees: Fees) -> NewAttempt:
         if leg.gas is None:
             raise LegMisplanned(f"leg {leg.leg} of {leg.operation_id} was not simulated")
         gas = self._config.with_gas_margin(leg.gas)
@@ -234,18 +231,6 @@ class Preparer:
             .values(next_nonce=nonce)
         )
         await session.execute(statement)
-
-    async def _current_fees(self) -> _Fees:
-        """Twice the base fee, so that it may rise for six full blocks, and the tip that the node suggests."""
-        if self._fees is None:
-            head = await self._node.head()
-            priority = await self._node.priority_fee()
-            self._fees = _Fees(Wei(2 * head.base_fee + priority), priority)
-            asyncio.get_running_loop().call_later(self._config.block_poll.total_seconds(), self._forget_fees)
-        return self._fees
-
-    def _forget_fees(self) -> None:
-        self._fees = None
 
     def _park(self, ids: Iterable[int]) -> None:
         for row_id in ids:

@@ -20,7 +20,8 @@ from chain.broken import GenerationTooEarly, LegExcluded, LegMisplanned, LegUnkn
 from chain.charges import Wanted, left_for, of_one_operation
 from chain.legs import PlannedLeg
 from models.messages.legs import LegOutcome
-from models.statuses import WITHOUT_EFFECT_STATES, TransactionState
+from models.messages.operators import CancelEffect
+from models.statuses import UNMINED_STATES, WITHOUT_EFFECT_STATES, TransactionState
 from models.tables.operations import Operation
 from models.tables.transactions import ChainTransaction
 
@@ -76,7 +77,7 @@ async def insert_queued(session: AsyncSession, planned: PlannedLeg, gas: int | N
     Without ``gas`` the lane simulates the leg itself, once the allowance that it spends is there.
     Raises GenerationTooEarly, LegExcluded, LegMisplanned or Overcharged.
     """
-    await _lock_operation(session, planned.operation_id)
+    await lock_operation(session, planned.operation_id)
     stored = await find(session, planned.operation_id, planned.leg, planned.generation)
     if stored is not None:
         return outcome(stored)
@@ -87,7 +88,7 @@ async def insert_queued(session: AsyncSession, planned: PlannedLeg, gas: int | N
 
 async def insert_refused(session: AsyncSession, planned: PlannedLeg, reason: str) -> LegOutcome:
     """Records that the simulation refused the leg. Where the row exists already, that row's outcome is the answer."""
-    await _lock_operation(session, planned.operation_id)
+    await lock_operation(session, planned.operation_id)
     stored = await find(session, planned.operation_id, planned.leg, planned.generation)
     if stored is not None:
         return outcome(stored)
@@ -102,7 +103,7 @@ async def abandon(session: AsyncSession, operation_id: str, leg: str, reason: st
     it answers True, a submit that stalled and wakes up later finds an ABANDONED row in its place, be it of the first
     generation or of the one after the last.
     """
-    await _lock_operation(session, operation_id)
+    await lock_operation(session, operation_id)
     rows = await _lock_generations(session, operation_id, leg)
     open_rows = [row for row in rows if row.state not in WITHOUT_EFFECT_STATES]
     if any(row.state is not TransactionState.QUEUED for row in open_rows):
@@ -115,7 +116,25 @@ async def abandon(session: AsyncSession, operation_id: str, leg: str, reason: st
     return True
 
 
-async def _lock_operation(session: AsyncSession, operation_id: str) -> None:
+async def request_cancel(session: AsyncSession, operation_id: str, leg: str, reason: str) -> CancelEffect:
+    """Asks that the newest generation of a leg shall not have its effect. Of several reasons the first one stays."""
+    await lock_operation(session, operation_id)
+    rows = await _lock_generations(session, operation_id, leg)
+    if not rows or rows[-1].state in WITHOUT_EFFECT_STATES:
+        return CancelEffect.NOTHING
+    row = rows[-1]
+    if row.state is TransactionState.QUEUED:
+        await _abandon_queued(session, row, reason)
+        return CancelEffect.ABANDONED
+    if row.state not in UNMINED_STATES:
+        return CancelEffect.TOO_LATE
+    row.cancel_reason = row.cancel_reason or reason
+    await session.flush()
+    return CancelEffect.ASKED
+
+
+async def lock_operation(session: AsyncSession, operation_id: str) -> None:
+    """Whatever inserts, abandons or resolves a leg of the operation waits for its turn here."""
     # FOR NO KEY UPDATE conflicts with the lane's FOR SHARE, and not with the foreign keys of other tables' inserts.
     query = select(Operation.id).where(Operation.id == operation_id).with_for_update(key_share=True)
     (await session.execute(query)).one()

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Table, bindparam, case, func, insert, or_, update
+from sqlalchemy import Case, Table, bindparam, case, func, insert, or_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.broken import IllegalTransition
@@ -59,6 +59,7 @@ class Result:
     effective_gas_price: Wei
     logs: list[dict[str, Any]]
     held_reason: str | None = None
+    reason: str | None = None
 
 
 async def prepare(session: AsyncSession, attempts: Sequence[NewAttempt]) -> None:
@@ -112,22 +113,45 @@ async def record_answers(session: AsyncSession, answers: Sequence[Answered]) -> 
 
 async def forget_receipts(session: AsyncSession, ids: Collection[int]) -> None:
     """MINED → BROADCAST: the block left the chain, and its receipt with it."""
+    await _back_to_broadcast(session, {TransactionState.MINED}, ids)
+
+
+async def resume_held(session: AsyncSession, ids: Collection[int]) -> None:
+    """HELD → BROADCAST: a person wants the leg sent and watched again."""
+    await _back_to_broadcast(session, {TransactionState.HELD}, ids)
+
+
+async def _back_to_broadcast(
+    session: AsyncSession, sources: Collection[TransactionState], ids: Collection[int]
+) -> None:
     values = {
         "state": TransactionState.BROADCAST,
+        "held_reason": None,
         "mined_at": None,
         **dict.fromkeys(("result_tx_hash", "result_block", "result_block_hash", "logs"), None),
         **dict.fromkeys(("gas_used", "effective_gas_price"), None),
     }
     rows = [{"row_id": row_id} for row_id in ids]
-    await _move(session, {TransactionState.MINED}, TransactionState.BROADCAST, values, rows)
+    await _move(session, sources, TransactionState.BROADCAST, values, rows)
 
 
 async def record_results(session: AsyncSession, results: Sequence[Result]) -> None:
     """To MINED, to FINAL, or to HELD: what receipts have shown. PREPARED is included, for a send whose answer was lost."""
+    await _record(session, IN_FLIGHT_STATES, "MINED, FINAL or HELD", results)
+
+
+async def settle_held(session: AsyncSession, results: Sequence[Result]) -> None:
+    """HELD → FINAL: a person accepts what the chain shows."""
+    await _record(session, {TransactionState.HELD}, "FINAL", results)
+
+
+async def _record(
+    session: AsyncSession, sources: Collection[TransactionState], target: str, results: Sequence[Result]
+) -> None:
     values = {
         "state": bindparam("to_state"),
         "held_reason": bindparam("to_held_reason"),
-        "reason": bindparam("to_reason"),
+        "reason": func.coalesce(bindparam("to_reason", type_=_LEGS.c.reason.type), _cancelled_for()),
         "result_tx_hash": bindparam("to_hash"),
         "result_block": bindparam("to_block"),
         "result_block_hash": bindparam("to_block_hash"),
@@ -138,16 +162,21 @@ async def record_results(session: AsyncSession, results: Sequence[Result]) -> No
         "mined_at": func.coalesce(_LEGS.c.mined_at, func.now()),
         "final_at": case((bindparam("is_final"), func.now()), else_=None),
     }
-    await _move(session, IN_FLIGHT_STATES, "MINED, FINAL or HELD", values, [_result_row(each) for each in results])
+    await _move(session, sources, target, values, [_result_row(each) for each in results])
+
+
+def _cancelled_for() -> Case[str | None]:
+    """Of a leg whose cancellation won: why that was asked for."""
+    return case((bindparam("is_cancelled"), _LEGS.c.cancel_reason))
 
 
 def _result_row(result: Result) -> dict[str, Any]:
-    reverted = result.state is TransactionState.FINAL_REVERTED
+    reverted = "the contract call reverted" if result.state is TransactionState.FINAL_REVERTED else None
     return {
         "row_id": result.transaction_id,
         "to_state": result.state,
         "to_held_reason": result.held_reason,
-        "to_reason": "the contract call reverted" if reverted else None,
+        "to_reason": result.reason or reverted,
         "to_hash": result.tx_hash,
         "to_block": result.block_number,
         "to_block_hash": result.block_hash,
@@ -155,6 +184,7 @@ def _result_row(result: Result) -> dict[str, Any]:
         "to_price": result.effective_gas_price,
         "to_logs": result.logs,
         "is_final": result.state.startswith("FINAL"),
+        "is_cancelled": result.state is TransactionState.FINAL_CANCELLED,
     }
 
 

@@ -30,6 +30,32 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class InBlock:
+    """A transaction as it stands in a block: whose it is, and which of the sender's nonces it used."""
+
+    tx_hash: TxHash
+    sender: ChecksumAddress
+    nonce: int
+
+
+@dataclass(frozen=True, slots=True)
+class FullBlock:
+    """A block with its transactions."""
+
+    header: Block
+    transactions: tuple[InBlock, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """What gas costs now, in wei per gas, and what an account has to pay for it, in wei."""
+
+    base_fee: Wei
+    tip: Wei
+    balance: Wei
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """One event as it stands in a block. `topics` and `data` are hex with `0x`."""
 

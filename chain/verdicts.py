@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from eth_typing import ChecksumAddress
 
 from chain.legs import ExpectedLog, logs_match
 from chain.transitions import Result
 from chain.types import Block, Log, Receipt, TxHash
+from models.ids import leg_id
 from models.statuses import AttemptKind, TransactionState
+from models.tables.transactions import ChainTransaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +19,22 @@ class InFlight:
     """A leg with a nonce and no outcome. ``block_number`` and ``block_hash`` are where it was MINED, if it was."""
 
     id: int
+    operation_id: str
     leg: str
+    generation: int
     state: TransactionState
     block_number: int | None
     block_hash: str | None
     attempts: Mapping[TxHash, AttemptKind]
+
+    @classmethod
+    def of(cls, row: ChainTransaction, attempts: Mapping[TxHash, AttemptKind]) -> Self:
+        place = (row.result_block, row.result_block_hash)
+        return cls(row.id, row.operation_id, row.leg, row.generation, row.state, *place, attempts)
+
+    @property
+    def name(self) -> str:
+        return leg_id(self.operation_id, self.leg, self.generation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +83,13 @@ def result_of(
     state, held_reason = TransactionState.MINED, None
     if mined.final:
         state, held_reason = _final_state(mined, expected_logs, usdc, wallet)
+    return result_of_receipt(mined, state, held_reason=held_reason)
+
+
+def result_of_receipt(
+    mined: Mined, state: TransactionState, *, held_reason: str | None = None, reason: str | None = None
+) -> Result:
+    """The receipt as a row keeps it, with a state that was found for it."""
     receipt = mined.receipt
     return Result(
         transaction_id=mined.leg.id,
@@ -82,6 +102,7 @@ def result_of(
         effective_gas_price=receipt.effective_gas_price,
         logs=[_stored(log) for log in receipt.logs],
         held_reason=held_reason,
+        reason=reason,
     )
 
 

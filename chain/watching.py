@@ -123,7 +123,9 @@ class Watcher:
         query = (
             select(
                 ChainTransaction.id,
+                ChainTransaction.operation_id,
                 ChainTransaction.leg,
+                ChainTransaction.generation,
                 ChainTransaction.state,
                 ChainTransaction.result_block,
                 ChainTransaction.result_block_hash,
@@ -138,9 +140,10 @@ class Watcher:
             rows = (await session.execute(query)).all()
         legs: dict[int, InFlight] = {}
         attempts: dict[int, dict[TxHash, AttemptKind]] = {}
-        for row_id, leg, state, number, block_hash, tx_hash, kind in rows:
-            attempts.setdefault(row_id, {})[TxHash(tx_hash)] = kind
-            legs[row_id] = InFlight(row_id, leg, state, number, block_hash, attempts[row_id])
+        for row_id, operation_id, leg, generation, state, number, block_hash, tx_hash, kind in rows:
+            found = attempts.setdefault(row_id, {})
+            found[TxHash(tx_hash)] = kind
+            legs[row_id] = InFlight(row_id, operation_id, leg, generation, state, number, block_hash, found)
         return list(legs.values())
 
     async def _expected_logs(self, ids: Sequence[int]) -> Mapping[int, Sequence[ExpectedLog]]:

@@ -7,7 +7,19 @@ from typing import Any, ParamSpec, TypeVar
 
 from chain.codec import checksum
 from chain.errors import MalformedAnswer
-from chain.types import Block, BlockHash, BlockNumber, BlockRef, CallRequest, Log, Receipt, TxHash, Wei
+from chain.types import (
+    Block,
+    BlockHash,
+    BlockNumber,
+    BlockRef,
+    CallRequest,
+    FullBlock,
+    InBlock,
+    Log,
+    Receipt,
+    TxHash,
+    Wei,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -56,6 +68,25 @@ def to_block(raw: Any) -> Block | None:
         timestamp=int(raw["timestamp"], 16),
         base_fee=Wei(int(raw.get("baseFeePerGas") or "0x0", 16)),
     )
+
+
+@_strict
+def to_full_block(raw: Any) -> FullBlock | None:
+    """None where the node has no such block (yet)."""
+    header = to_block(raw)
+    if header is None:
+        return None
+    return FullBlock(header, tuple(map(_in_block, raw["transactions"])))
+
+
+@_strict
+def to_mined(raw: Any) -> InBlock | None:
+    """A transaction by its hash; None where the node knows of no block with it, which proves nothing."""
+    return None if raw is None or raw["blockHash"] is None else _in_block(raw)
+
+
+def _in_block(raw: Mapping[str, Any]) -> InBlock:
+    return InBlock(TxHash(to_hash(raw["hash"])), checksum(raw["from"]), int(raw["nonce"], 16))
 
 
 @_strict

@@ -28,6 +28,11 @@ def operation_id(kind: OperationKind, partner_id: str, idempotency_key: str) -> 
     return f"{kind.lower()}:{partner_id}:{idempotency_key}"
 
 
+def leg_id(operation_id: str, leg: str, generation: int) -> str:
+    """One generation of a leg, as incidents and operators name it."""
+    return f"{operation_id}/{leg}/{generation}"
+
+
 def new_id(prefix: str) -> str:
     """An opaque id that sorts by the time it was made, such as ``loan_01J…``."""
     return f"{prefix}_{ULID()}"

@@ -130,7 +130,10 @@ class TransactionState(StrEnum):
     ABANDONED = "ABANDONED"
 
 
-IN_FLIGHT_STATES = frozenset({TransactionState.PREPARED, TransactionState.BROADCAST, TransactionState.MINED})
+UNMINED_STATES = frozenset({TransactionState.PREPARED, TransactionState.BROADCAST})
+"""A nonce is taken, and no block is known that used it."""
+
+IN_FLIGHT_STATES = UNMINED_STATES | {TransactionState.MINED}
 """A nonce is taken and the outcome is not yet known."""
 
 LIVE_STATES = IN_FLIGHT_STATES | {TransactionState.QUEUED, TransactionState.HELD}

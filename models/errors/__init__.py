@@ -24,6 +24,7 @@ from models.errors.loans import (
     StoppedBeforeSending,
     TotalLimitExceeded,
 )
+from models.errors.operators import HoldNotResolvable
 from models.errors.partners import (
     GrantExpired,
     GrantInvalid,
@@ -71,6 +72,7 @@ __all__ = [
     "GrantNonceUsed",
     "GrantNotFound",
     "GrantRequired",
+    "HoldNotResolvable",
     "IdempotencyKeyReused",
     "InsufficientCredit",
     "InsufficientFunding",

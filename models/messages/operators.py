@@ -27,6 +27,19 @@ class HoldResolution(StrEnum):
     ACCEPT = "accept"
 
 
+class CancelEffect(StrEnum):
+    """What became of the wish that a leg shall not have its effect.
+
+    ABANDONED: it had no nonce and never will. ASKED: the lane replaces it at its nonce, and its final receipt says which
+    won. TOO_LATE: it is mined, done or HELD. NOTHING: there is no such leg, or none that could still have an effect.
+    """
+
+    ABANDONED = "abandoned"
+    ASKED = "asked"
+    TOO_LATE = "too_late"
+    NOTHING = "nothing"
+
+
 class ResolveHold(OperatorCommand):
     """``evidence_tx_hash`` names a final transaction of the signer at the leg's nonce that is none of the leg's attempts."""
 

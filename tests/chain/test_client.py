@@ -11,7 +11,7 @@ from chain.contracts.solvency_vault import encode_borrow_usdc
 from chain.contracts.usdc import TRANSFER_EVENT, Transfer, decode_transfer, encode_transfer
 from chain.contracts.vault_events import decode_repayment_plan_created, decode_usdc_borrowed
 from chain.errors import MalformedAnswer, Reverted, RevertKind, RpcError
-from chain.types import BlockNumber, CallRequest, SendError, SendOk, TxHash, Wei
+from chain.types import BlockHash, BlockNumber, CallRequest, InBlock, SendError, SendOk, TxHash, Wei
 from contracts.deploy import Transaction, deploy
 from contracts.funding import open_lines
 from tests.anvil import running_anvil
@@ -82,14 +82,28 @@ async def test_an_address_without_code_answers_nothing(world: World) -> None:
         await world.client.read(attempt(nothing), block="latest")
 
 
-async def test_head_and_receipts_are_one_request(world: World) -> None:
-    """The lane's whole look at the chain."""
+async def test_a_block_and_receipts_are_one_request(world: World) -> None:
+    """One node says whether it has the block, and which receipts it has."""
     receipt = await world.borrow(world.user, 500 * USD)
     before = world.client.requests_sent
-    head, receipts = await world.client.head_and_receipts([receipt.tx_hash, UNKNOWN_HASH])
+    block, receipts = await world.client.block_and_receipts(receipt.block_hash, [receipt.tx_hash, UNKNOWN_HASH])
     assert world.client.requests_sent == before + 1
-    assert head.number >= receipt.block_number
+    assert block is not None
+    assert block.number == receipt.block_number
     assert receipts == [receipt, None]
+    assert await world.client.block_and_receipts(BlockHash(UNKNOWN_HASH), []) == (None, [])
+
+
+async def test_a_full_block_says_whose_nonce_it_used(world: World) -> None:
+    receipt = await world.borrow(world.user, 500 * USD)
+    nonce = await world.client.nonce(world.user.address, "latest") - 1
+    (full,) = await world.client.full_blocks([receipt.block_number])
+    assert full is not None
+    assert full.header.hash == receipt.block_hash
+    found = InBlock(receipt.tx_hash, world.user.address, nonce)
+    assert full.transactions == (found,)
+    assert await world.client.mined(receipt.tx_hash) == found
+    assert await world.client.mined(UNKNOWN_HASH) is None
 
 
 async def test_a_receipt_carries_what_happened(world: World) -> None:
@@ -164,7 +178,10 @@ async def test_accounts_and_fees_are_read(world: World) -> None:
     assert await world.client.chain_id() == 31337
     assert await world.client.nonce(world.operator.address, "latest") == 0
     assert await world.client.balance(world.operator.address) == 1_000 * 10**18
-    assert await world.client.priority_fee() > 0
+    market = await world.client.market(world.operator.address)
+    assert market.balance == 1_000 * 10**18
+    assert market.tip > 0
+    assert market.base_fee == (await world.client.head()).base_fee
     code, nothing = await world.client.code([world.contracts.vault, world.operator.address])
     assert code
     assert nothing == b""

@@ -13,7 +13,14 @@ from models.statuses import AttemptKind, TransactionState
 USDC, WALLET = checksum("0x" + "b2" * 20), checksum("0x" + "a1" * 20)
 PAYLOAD, CANCEL = TxHash("0xpayload"), TxHash("0xcancel")
 IN_POOL = InFlight(
-    1, "settle", TransactionState.BROADCAST, None, None, {PAYLOAD: AttemptKind.PAYLOAD, CANCEL: AttemptKind.CANCEL}
+    1,
+    "op",
+    "settle",
+    1,
+    TransactionState.BROADCAST,
+    None,
+    None,
+    {PAYLOAD: AttemptKind.PAYLOAD, CANCEL: AttemptKind.CANCEL},
 )
 MINED = replace(IN_POOL, state=TransactionState.MINED, block_number=10, block_hash="0xten")
 

@@ -8,6 +8,7 @@ from sqlalchemy import func, select, update
 
 from chain.allowance import AllowanceKeeper
 from chain.election import Office, TermOver, beat, elected, take_office
+from chain.fees import FeeReader
 from chain.preparing import Preparer
 from chain.sending import Outbox
 from models.statuses import TransactionState
@@ -61,7 +62,9 @@ async def test_no_nonce_is_taken_in_somebody_elses_term(desk: Desk) -> None:
         operation_id = await desk.settle()
         async with desk.transaction() as session:
             await session.execute(update(ChainSigner).values(lane_backend_pid=1))
-        preparer = Preparer(office, desk.signer, Outbox(office), AllowanceKeeper(office))
+        preparer = Preparer(
+            office, desk.signer, Outbox(office), AllowanceKeeper(office), FeeReader(office.node, office.config)
+        )
         with pytest.raises(TermOver):
             await preparer.prepare_batch()
         with pytest.raises(TermOver):
