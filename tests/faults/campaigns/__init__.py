@@ -1,5 +1,7 @@
 """Every campaign, in the order in which they run: a new one is a module of this package and a line here."""
 
 from tests.faults.campaign import Campaign
+from tests.faults.campaigns.many_processes import ManyProcesses
+from tests.faults.campaigns.reorgs import Reorgs
 
-CAMPAIGNS: tuple[Campaign, ...] = ()
+CAMPAIGNS: tuple[Campaign, ...] = (ManyProcesses(), Reorgs())
