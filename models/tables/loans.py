@@ -11,6 +11,7 @@ from sqlalchemy import (
     Identity,
     Index,
     UniqueConstraint,
+    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -132,7 +133,8 @@ class Reservation(Base):
     daily_limit: Mapped[int]
     total_used_before: Mapped[int]
     daily_used_before: Mapped[int]
-    created_at: Mapped[CreatedAt]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    """The moment itself and not the transaction's start: under the partner's lock, in the order of the reservations."""
 
 
 class Repayment(Base):

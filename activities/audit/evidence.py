@@ -1,0 +1,122 @@
+"""What the chain shows at one final block, read before the database: so whatever it shows, the database knows already.
+
+The hash of a transaction is stored before it is sent, and a row that a leg changes is made before the leg is sent. So each
+effect of the engine up to this block belongs to rows that a later look at the database finds.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chain.contracts.usdc import TRANSFER_EVENT, decode_transfer
+from chain.engine_chain import EngineChain
+from chain.errors import RpcUnavailable
+from chain.legs import address_topic
+from chain.types import Block, BlockNumber, Log
+from models.tables.loans import SolvencyPosition
+from models.tables.session import Transaction
+from models.tables.transactions import ChainCursor, ChainTransaction
+
+LOG_CHUNK = 1_000
+"""Blocks that one request for logs covers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """One ``Transfer`` log of the platform wallet: ``amount`` base units came in, or went out where it is negative."""
+
+    tx_hash: str
+    log_index: int
+    block: int
+    party: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The chain at ``block``. Movements are those from ``first_block`` on, by transaction; ``nonce`` is the wallet's."""
+
+    block: Block
+    first_block: int
+    movements: Mapping[str, Sequence[Movement]]
+    balance: int
+    nonce: int
+    principals: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What the database says where to look."""
+
+    first_block: int | None
+    positions: Sequence[int]
+
+
+async def gather(transaction: Transaction, chain: EngineChain) -> Evidence:
+    """Raises RpcUnavailable where no block is final yet, or the chain changed while it was read."""
+    async with transaction() as session:
+        scope = await _scope(session, chain)
+    block = await _newest_final_block(chain)
+    first = block.number if scope.first_block is None else scope.first_block
+    movements = await _movements(chain, first, block.number)
+    (balance,) = await chain.client.read(chain.usdc.balance_of(chain.wallet), block=block.number)
+    principals = await _principals(chain, scope.positions, block.number)
+    nonce = await chain.client.nonce(chain.wallet, block.number)
+    (again,) = await chain.client.blocks([block.number])
+    if again is None or again.hash != block.hash:
+        raise RpcUnavailable(f"block {block.number} changed while it was audited")
+    return Evidence(block, first, movements, balance, nonce, principals)
+
+
+async def _scope(session: AsyncSession, chain: EngineChain) -> _Scope:
+    """The scan for inbound transfers and the first leg of all say where the wallet's story begins."""
+    scan = select(func.min(ChainCursor.first_block)).where(
+        ChainCursor.chain_id == chain.chain_id, ChainCursor.address == chain.wallet
+    )
+    first_leg = select(func.min(ChainTransaction.result_block)).where(
+        ChainTransaction.chain_id == chain.chain_id, ChainTransaction.signer == chain.wallet
+    )
+    positions = select(SolvencyPosition.position_id).where(
+        SolvencyPosition.chain_id == chain.chain_id, SolvencyPosition.vault_address == chain.vault_address
+    )
+    starts = [start for start in (await session.scalar(scan), await session.scalar(first_leg)) if start is not None]
+    return _Scope(min(starts, default=None), list(await session.scalars(positions)))
+
+
+async def _newest_final_block(chain: EngineChain) -> Block:
+    number = await chain.finality.newest_block(chain.client, await chain.client.head())
+    (block,) = await chain.client.blocks([BlockNumber(max(0, number))])
+    if number < 0 or block is None:
+        raise RpcUnavailable("no block is final yet")
+    return block
+
+
+async def _movements(chain: EngineChain, first: int, last: int) -> Mapping[str, Sequence[Movement]]:
+    found: defaultdict[str, list[Movement]] = defaultdict(list)
+    wallet = address_topic(chain.wallet)
+    for start in range(first, last + 1, LOG_CHUNK):
+        end = min(last, start + LOG_CHUNK - 1)
+        for topics in ([TRANSFER_EVENT.topic0, wallet], [TRANSFER_EVENT.topic0, None, wallet]):
+            for log in await chain.client.logs(chain.usdc_address, topics, start, end):
+                movement = _movement(chain, log)
+                if movement is not None:
+                    found[log.tx_hash].append(movement)
+    return found
+
+
+def _movement(chain: EngineChain, log: Log) -> Movement | None:
+    """None where nothing moved: anybody may have the token log a transfer of zero from the wallet to wherever he likes."""
+    transfer = decode_transfer(log)
+    if transfer is None or transfer.amount == 0 or transfer.sender == transfer.recipient:
+        return None
+    if transfer.recipient == chain.wallet:
+        return Movement(log.tx_hash, log.log_index, log.block_number, transfer.sender, transfer.amount)
+    return Movement(log.tx_hash, log.log_index, log.block_number, transfer.recipient, -transfer.amount)
+
+
+async def _principals(chain: EngineChain, positions: Sequence[int], block: int) -> Mapping[int, int]:
+    loans = await chain.client.read(*(chain.pool.loans(position) for position in positions), block=block)
+    return {position: loan.principal for position, loan in zip(positions, loans, strict=True)}
