@@ -1,5 +1,7 @@
 """Legs by the thousand: funded operations of one partner, each with a payment that no other leg pays."""
 
+from typing import Any
+
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain import transactions
@@ -21,7 +23,9 @@ async def queue_payment(session: AsyncSession, config: LaneConfig, partner_id: s
     return operation_id
 
 
-async def fund_operation(session: AsyncSession, partner_id: str, amount: int) -> str:
+async def fund_operation(
+    session: AsyncSession, partner_id: str, amount: int, terms: dict[str, Any] | None = None
+) -> str:
     """An open operation of the partner that has so much in flight."""
     operation_id = f"borrow:{partner_id}:{amount}"
     operation = Operation(
@@ -31,6 +35,7 @@ async def fund_operation(session: AsyncSession, partner_id: str, amount: int) ->
         idempotency_key=str(amount),
         fingerprint="print",
         state=OperationState.OPEN,
+        terms=terms,
     )
     session.add(operation)
     await session.flush()

@@ -25,7 +25,7 @@ from tests.chain.world import new_world
 from tests.engine import until
 from tests.faults.grounds import Grounds
 from tests.faults.lanes.checks import Facts, LegFacts, MinedAttempt, breaches
-from tests.faults.lanes.payments import fund_operation, queue_payment
+from tests.faults.lanes.payments import queue_payment
 
 REST_SECONDS = 60
 _OPEN = frozenset({TransactionState.QUEUED, *IN_FLIGHT_STATES})
@@ -46,15 +46,15 @@ class Yard:
 
     async def queue(self, number: int) -> list[str]:
         """So many funded operations, each with a QUEUED payment of an amount of its own; their ids."""
-        amounts = [next(self._amounts) for _ in range(number)]
         async with self.desk.transaction() as session:
-            return [await queue_payment(session, self.desk.config, self.partner_id, amount) for amount in amounts]
+            return [
+                await queue_payment(session, self.desk.config, self.partner_id, amount)
+                for amount in self.amounts(number)
+            ]
 
-    async def fund(self, number: int) -> list[tuple[str, int]]:
-        """So many operations without legs, each with an amount of its own in flight: (operation id, base units)."""
-        amounts = [next(self._amounts) for _ in range(number)]
-        async with self.desk.transaction() as session:
-            return [(await fund_operation(session, self.partner_id, amount), amount) for amount in amounts]
+    def amounts(self, number: int) -> list[int]:
+        """So many amounts that no other leg pays, in base units."""
+        return [next(self._amounts) for _ in range(number)]
 
     async def rows(self) -> Sequence[ChainTransaction]:
         async with self.desk.transaction() as session:
