@@ -8,7 +8,6 @@ argument; what it needs to know, its activities were built with.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from temporalio.client import (
     Client,
@@ -22,7 +21,6 @@ from temporalio.client import (
     ScheduleUpdate,
     ScheduleUpdateInput,
 )
-from temporalio.types import MethodAsyncNoParam
 
 from settings import Settings
 from workflows.options import LOANS_QUEUE
@@ -37,12 +35,12 @@ class Recurring:
     """``id`` names the schedule, and begins the ids of its runs. A run that is late is waited for: none starts beside it."""
 
     id: str
-    run: MethodAsyncNoParam[Any, Any]
+    workflow: type
     every: timedelta
 
 
 def recurring(settings: Settings) -> Sequence[Recurring]:
-    return (Recurring("sweep", SweepWorkflow.run, settings.sweep_every),)
+    return (Recurring("sweep", SweepWorkflow, settings.sweep_every),)
 
 
 async def keep_schedules(temporal: Client, rows: Sequence[Recurring]) -> None:
@@ -57,7 +55,7 @@ async def keep_schedules(temporal: Client, rows: Sequence[Recurring]) -> None:
 
 def _schedule(row: Recurring) -> Schedule:
     return Schedule(
-        action=ScheduleActionStartWorkflow(row.run, id=row.id, task_queue=LOANS_QUEUE),
+        action=ScheduleActionStartWorkflow(row.workflow.__name__, id=row.id, task_queue=LOANS_QUEUE),
         spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=row.every)]),
         policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=CATCH_UP),
     )

@@ -14,6 +14,7 @@ from activities.fees import FeeActivities
 from activities.funding import FundingActivities
 from activities.limits import LimitActivities
 from activities.loans import LoanActivities
+from activities.operators import OperatorActivities
 from activities.partners import PartnerActivities
 from activities.positions import PositionActivities
 from activities.refusals import RefusalInterceptor
@@ -28,6 +29,7 @@ from models.statuses import OperationKind
 from models.tables.session import transactions
 from settings import Settings
 from workflows.borrow import BorrowWorkflow
+from workflows.operate import OperateWorkflow
 from workflows.options import LOANS_QUEUE, WAITING_QUEUE
 from workflows.repay import RepayWorkflow
 from workflows.sweep import SweepWorkflow
@@ -36,7 +38,7 @@ WAITING_SLOTS = 5_000
 STEP_SLOTS = 100
 GRACE = timedelta(seconds=20)
 
-WORKFLOWS = (BorrowWorkflow, RepayWorkflow, SweepWorkflow)
+WORKFLOWS = (BorrowWorkflow, RepayWorkflow, OperateWorkflow, SweepWorkflow)
 STORIES = {OperationKind.BORROW: BorrowWorkflow.__name__, OperationKind.REPAY: RepayWorkflow.__name__}
 
 
@@ -56,6 +58,7 @@ def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Wo
     funding = FundingActivities(transaction, chain)
     loans = LoanActivities(transaction)
     limits = LimitActivities(transaction, chain, settings.pace, settings.residue_cap)
+    operators = OperatorActivities(transaction, chain)
     partners = PartnerActivities(transaction, chain.chain_id, chain.oaid_address)
     positions = PositionActivities(transaction, chain)
     repayments = RepaymentActivities(transaction, chain, settings.pace, settings.residue_cap)
@@ -76,6 +79,10 @@ def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Wo
         loans.record_borrow,
         loans.refuse_borrow,
         loans.reverse_loan,
+        operators.cancel_leg,
+        operators.carry_out,
+        operators.lead_out_of_hold,
+        operators.record_action,
         partners.authorize_partner,
         partners.authorize_repayment,
         repayments.accept_repayment,
@@ -86,6 +93,7 @@ def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Wo
         repayments.open_repayment,
         repayments.record_collection,
         repayments.refuse_repayment,
+        reviews.end_review,
         reviews.mark_under_review,
         reviews.request_cancel,
     ]

@@ -58,6 +58,7 @@ class LoanActivities:
                 decision=_decision(operation),
                 outcome=outcome_of(operation),
                 begun=tuple(await legs_begun(session, operation)),
+                review_reason=operation.review_reason,
             )
 
     @activity.defn

@@ -95,6 +95,7 @@ class RepaymentActivities:
                 decision=_decision(operation),
                 outcome=outcome_of(operation),
                 begun=tuple(await legs_begun(session, operation)),
+                review_reason=operation.review_reason,
             )
 
     @activity.defn

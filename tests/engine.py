@@ -37,7 +37,7 @@ from chain.waiter import LegWaiter
 from contracts.deploy import Contracts, Sender, Transaction, deploy
 from contracts.funding import OpenedLine, fund_gas, fund_pool, mint_usdc, open_line, set_operator
 from models import accounts
-from models.messages.common import OperatorChoice, OperatorDecision
+from models.messages.operators import OperatorAnswer, OperatorCommand
 from models.statuses import LegName, PartnerTier, TransactionState
 from models.tables import book
 from models.tables import session as database
@@ -54,6 +54,7 @@ from worker import lane_of
 
 FLOAT = 1_000 * USD
 SETTLEMENT_USDC = 100_000 * USD
+COMMAND = OperatorCommand(operator="tests", reason="the test says so")
 
 
 class WatchedClient(ChainClient):
@@ -331,9 +332,11 @@ class Engine:
         async with self.transaction() as session:
             return await book.balance(session, accounts.FLOAT) == FLOAT
 
-    async def operator_decides(self, operation_id: str, update: str, choice: OperatorChoice) -> None:
-        decision = OperatorDecision(choice=choice, operator="tests", reason="the test says so")
-        await self.temporal.get_workflow_handle(operation_id).execute_update(update, decision)
+    async def operator(self, operation_id: str, update: str, command: OperatorCommand = COMMAND) -> str:
+        """What an operator is told who sends this update. Raises WorkflowUpdateFailedError where it is refused."""
+        handle = self.temporal.get_workflow_handle(operation_id)
+        answer: OperatorAnswer = await handle.execute_update(update, command, result_type=OperatorAnswer)
+        return answer.said
 
     async def operation_row(self, operation_id: str) -> Operation:
         async with self.transaction() as session:

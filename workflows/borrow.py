@@ -30,23 +30,29 @@ with workflow.unsafe.imports_passed_through():
         LegBegun,
         OperationInput,
         OperatorChoice,
-        OperatorDecision,
         Outcome,
         Refuse,
     )
     from models.messages.legs import BorrowCall, LegOutcome, RepayCall, TransferCall
     from models.statuses import LegName, TransactionState
+    from workflows.hands import OperatorUpdates
     from workflows.legs import Legs
     from workflows.operation import OperationRun
     from workflows.steps import StepRefused, run_step, run_wait
 
+NO_LONGER = (
+    "the borrow is on chain: it is paid out, and can be undone only once its payout waits for an operator; "
+    "what is being undone already is finished"
+)
+
 
 @workflow.defn
-class BorrowWorkflow:
+class BorrowWorkflow(OperatorUpdates):
     @workflow.init
     def __init__(self, start: OperationInput) -> None:
         self._start = start
-        self._operation: OperationRun[BorrowDecision] = OperationRun(start)
+        self._operation: OperationRun[BorrowDecision] = OperationRun(start, LegName.BORROW)
+        self._hands = self._operation.hands
         self._settle_generation = 1
 
     @workflow.run
@@ -58,16 +64,9 @@ class BorrowWorkflow:
         """What the partner waits for; always asked for under the one update id ``decision``."""
         return await self._operation.decided()
 
-    @workflow.update
-    async def decide_settlement(self, decision: OperatorDecision) -> None:
-        self._operation.choose(decision)
-
-    @decide_settlement.validator
-    def _check_decision(self, decision: OperatorDecision) -> None:
-        self._operation.check_choice(decision)
-
     async def _borrow(self) -> Outcome:
         opened = await self._open_operation()
+        self._operation.attention.remember(opened.review_reason)
         if opened.outcome is not None:
             self._operation.decision = opened.decision
             return opened.outcome
@@ -75,7 +74,7 @@ class BorrowWorkflow:
         self._operation.decision = decision
         if decision.terms is None:
             return Outcome(status="REFUSED", problem=decision.refusal)
-        return await self._carry_out(decision.terms, Legs(self._start.operation_id, decision.terms.pace, opened.begun))
+        return await self._carry_out(decision.terms, self._operation.legs(decision.terms.pace, opened.begun))
 
     # The head: one workflow task of local activities
 
@@ -110,6 +109,7 @@ class BorrowWorkflow:
 
     async def _carry_out(self, terms: BorrowTerms, legs: Legs) -> Outcome:
         borrowed = await legs.carry_out(LegName.BORROW, _borrow_call(terms))
+        self._hands.first_leg_is_certain(NO_LONGER)
         if not borrowed.succeeded:
             return await self._release_limit(borrowed)
         await run_step(LoanActivities.record_borrow, self._start, "record the borrow")
@@ -133,8 +133,8 @@ class BorrowWorkflow:
             if outlook.verdict is SettlementVerdict.BLOCKED:
                 return outlook.reason
             if outlook.verdict is SettlementVerdict.UNDECIDED:
-                await legs.report(f"settlement is not possible: {outlook.reason}")
-                choice = await self._operation.operator_choice(OperatorChoice.RETRY, OperatorChoice.UNWIND)
+                why = f"settlement is not possible: {outlook.reason}"
+                choice = await self._ask(LegName.SETTLE, why, OperatorChoice.RETRY, OperatorChoice.UNWIND)
                 if choice is OperatorChoice.UNWIND:
                     return "an operator chose to undo the borrow"
             self._settle_generation += 1
@@ -157,10 +157,8 @@ class BorrowWorkflow:
         """Repays the vault what it lent: the principal from the money in flight, the interest from the platform float."""
         await self._repay_principal(legs, terms)
         while (debt := await legs.clear_residue(terms.position_id, terms.residue_cap)).outstanding > 0:
-            await legs.report(
-                f"{debt.outstanding} base units are owed still, which the platform does not pay by itself"
-            )
-            await self._operation.operator_choice(OperatorChoice.RETRY)
+            why = f"{debt.outstanding} base units are owed still, which the platform does not pay by itself"
+            await self._ask(LegName.RESIDUE, why, OperatorChoice.RETRY)
         refusal = SettlementBlocked(terms.settlement_address, why).payload()
         reverse = ReverseLoan(operation_id=self._start.operation_id, refusal=refusal, debt=debt)
         return await run_step(LoanActivities.reverse_loan, reverse, "reverse the loan")
@@ -174,9 +172,12 @@ class BorrowWorkflow:
             if unwound.succeeded or (await legs.read_debt(terms.position_id)).outstanding == 0:
                 return
             await run_step(LoanActivities.move_to_suspense, self._start, "move the USDC to suspense")
-            await legs.report(f"the borrow cannot be undone: {unwound.reason}")
-            await self._operation.operator_choice(OperatorChoice.RETRY)
+            why = f"the borrow cannot be undone: {unwound.reason}"
+            await self._ask(LegName.UNWIND, why, OperatorChoice.RETRY)
             generation += 1
+
+    async def _ask(self, about: LegName, why: str, *possible: OperatorChoice) -> OperatorChoice:
+        return await self._operation.attention.ask(about, why, *possible)
 
 
 def _borrow_call(terms: BorrowTerms) -> BorrowCall:

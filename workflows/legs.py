@@ -1,23 +1,25 @@
 """How a workflow has one leg carried out on chain and learns, with certainty, what became of it."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.positions import PositionActivities
-    from activities.reviews import ReviewActivities
     from activities.transactions import TransactionActivities
-    from models.messages.common import Debt, LegBegun, Pace, ReadDebt, ReadResidue, Residue, UnderReview
+    from models.messages.common import Debt, LegBegun, OperatorChoice, Pace, ReadDebt, ReadResidue, Residue
     from models.messages.legs import ConfirmTransaction, LegCall, LegOutcome, RepayCall, SubmitTransaction
     from models.statuses import LegName, TransactionState
+    from workflows.attention import Attention
     from workflows.steps import run_step, run_wait
 
 
 class Legs:
     """The legs of one operation. Only a final, refused or abandoned leg is ever reported as an outcome."""
 
-    def __init__(self, operation_id: str, pace: Pace, begun: Sequence[LegBegun]) -> None:
+    def __init__(self, attention: Attention, operation_id: str, pace: Pace, begun: Sequence[LegBegun]) -> None:
+        self._attention = attention
         self._operation_id = operation_id
         self._pace = pace
         self._begun = {leg.leg: leg.generation for leg in begun}
@@ -49,8 +51,11 @@ class Legs:
         )
         outcome = await run_step(TransactionActivities.submit_transaction, submit, f"submit {leg}")
         while not (outcome.succeeded or outcome.without_effect):
-            outcome = await self._confirm(leg, generation, held_is_known=outcome.state is TransactionState.HELD)
+            self._attention.held = _if_held(leg, outcome)
+            outcome = await self._confirm(leg, generation)
             await self._report_delay(leg, outcome)
+        self._attention.held = None
+        await self._attention.end()
         self._last_block = max(self._last_block, outcome.block_number or 0)
         return outcome
 
@@ -79,29 +84,28 @@ class Legs:
         return await run_step(PositionActivities.read_residue, ask, "read what is left")
 
     async def _repay_residue(self, leg: str, position_id: int, owed: int) -> int:
-        """Returns what the platform paid. A residue that is refused is shown, and tried again once in a while."""
+        """Returns what the platform paid. A residue that is refused is shown, and tried again once in a while, or when told to."""
         generation = self.generation(leg)
         call = RepayCall(position_id=position_id, amount=owed)
         while not (residue := await self.carry_out(leg, call, generation=generation)).succeeded:
             if (await self._read_residue(position_id)).debt.outstanding == 0:
                 return 0
-            await self.report(f"{leg} was refused: {residue.reason}")
-            await workflow.sleep(self._pace.leg_patience)
+            await self._attention.ask(
+                leg,
+                f"{leg} was refused: {residue.reason}",
+                OperatorChoice.RETRY,
+                at_most=timedelta(seconds=self._pace.leg_patience),
+            )
             generation += 1
         return residue.amount
 
-    async def report(self, reason: str) -> None:
-        """Shows operators and the partner that this operation waits for a person."""
-        review = UnderReview(operation_id=self._operation_id, reason=reason)
-        await run_step(ReviewActivities.mark_under_review, review, f"under review: {reason}")
-
-    async def _confirm(self, leg: str, generation: int, *, held_is_known: bool) -> LegOutcome:
+    async def _confirm(self, leg: str, generation: int) -> LegOutcome:
         confirm = ConfirmTransaction(
             operation_id=self._operation_id,
             leg=leg,
             generation=generation,
             patience=self._pace.leg_patience,
-            held_is_known=held_is_known,
+            held_is_known=self._attention.held is not None and self._attention.reason is not None,
         )
         return await run_wait(
             TransactionActivities.confirm_transaction,
@@ -112,6 +116,11 @@ class Legs:
 
     async def _report_delay(self, leg: str, outcome: LegOutcome) -> None:
         if outcome.state is TransactionState.HELD:
-            await self.report(f"{leg} is held: {outcome.reason}")
+            await self._attention.report(f"{leg} is held: {outcome.reason}")
         elif outcome.patience_ended:
-            await self.report(f"{leg} has no outcome yet")
+            await self._attention.report(f"{leg} has no outcome yet")
+
+
+def _if_held(leg: str, outcome: LegOutcome) -> LegBegun | None:
+    held = outcome.state is TransactionState.HELD
+    return LegBegun(leg=leg, generation=outcome.generation) if held else None

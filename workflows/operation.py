@@ -1,14 +1,18 @@
-"""What the two operations share: a story that no cancellation cuts in half, a decision to wait for, an operator's word."""
+"""What the two operations share: a story that no cancellation cuts in half, a decision to wait for, an operator's hands."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from activities.reviews import ReviewActivities
-    from models.messages.common import DecisionBase, OperationInput, OperatorChoice, OperatorDecision, Outcome
+    from models.messages.common import DecisionBase, LegBegun, OperationInput, Outcome, Pace
+    from models.statuses import LegName
+    from workflows.attention import Attention
+    from workflows.hands import Hands
+    from workflows.legs import Legs
     from workflows.steps import run_step
 
 Decided = TypeVar("Decided", bound=DecisionBase)
@@ -17,11 +21,11 @@ Decided = TypeVar("Decided", bound=DecisionBase)
 class OperationRun(Generic[Decided]):
     """The state of one run. Everything that must outlive a run is in the operation's rows, not here."""
 
-    def __init__(self, start: OperationInput) -> None:
+    def __init__(self, start: OperationInput, first_leg: LegName) -> None:
         self.start = start
         self.decision: Decided | None = None
-        self._choice: OperatorDecision | None = None
-        self.awaits_choice_among: frozenset[OperatorChoice] = frozenset()
+        self.attention = Attention(start)
+        self.hands = Hands(start, self.attention, first_leg)
 
     async def tell(self, story: Callable[[], Awaitable[Outcome]]) -> Outcome:
         """Runs the story to its end; a cancel request never interrupts it.
@@ -44,23 +48,5 @@ class OperationRun(Generic[Decided]):
             raise RuntimeError("woken without a decision")
         return self.decision
 
-    def choose(self, decision: OperatorDecision) -> None:
-        self._choice = decision
-
-    def check_choice(self, decision: OperatorDecision) -> None:
-        """Raises ValueError, which the operator sees at once, when the choice cannot be made now."""
-        if decision.choice not in self.awaits_choice_among:
-            possible = ", ".join(sorted(self.awaits_choice_among)) or "none"
-            raise ValueError(f"'{decision.choice}' is no choice now; possible: {possible}")
-        if not decision.reason.strip():
-            raise ValueError("a decision needs a reason")
-
-    async def operator_choice(self, *possible: OperatorChoice) -> OperatorChoice:
-        """Waits, as long as it takes, for an operator to choose one of what is possible."""
-        self.awaits_choice_among = frozenset(possible)
-        await workflow.wait_condition(lambda: self._choice is not None)
-        self.awaits_choice_among = frozenset()
-        choice, self._choice = self._choice, None
-        if choice is None:  # the condition above holds; this tells the type checker
-            raise RuntimeError("woken without a choice")
-        return choice.choice
+    def legs(self, pace: Pace, begun: Sequence[LegBegun]) -> Legs:
+        return Legs(self.attention, self.start.operation_id, pace, begun)

@@ -7,7 +7,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.partners import PartnerActivities
     from activities.repayments import RepaymentActivities
     from models.errors import LegReverted, RefusalPayload, StoppedBeforeSending, TransferNotFound
-    from models.messages.common import OperationInput, OperatorChoice, OperatorDecision, Outcome, Refuse
+    from models.messages.common import OperationInput, OperatorChoice, Outcome, Refuse
     from models.messages.legs import CollectCall, LegOutcome, RepayCall, TransferCall
     from models.messages.repay import (
         AcceptRepayment,
@@ -24,20 +24,24 @@ with workflow.unsafe.imports_passed_through():
         RepayTerms,
     )
     from models.statuses import LegName, RepaymentMode, TransactionState
+    from workflows.hands import OperatorUpdates
     from workflows.legs import Legs
     from workflows.operation import OperationRun
     from workflows.steps import StepRefused, run_step, run_wait
 
 REPAY_GENERATIONS = 2
 """After a refused repayment to the vault one more is tried with the debt as it is then; after that it is refunded."""
+NO_LONGER = "the USDC is collected: it is repaid to the vault, and what the vault does not take is given back"
+BY_PROOF = "the partner has made the transfer itself: it is claimed and repaid, or stays the partner's to claim"
 
 
 @workflow.defn
-class RepayWorkflow:
+class RepayWorkflow(OperatorUpdates):
     @workflow.init
     def __init__(self, start: OperationInput) -> None:
         self._start = start
-        self._operation: OperationRun[RepayDecision] = OperationRun(start)
+        self._operation: OperationRun[RepayDecision] = OperationRun(start, LegName.COLLECT)
+        self._hands = self._operation.hands
 
     @workflow.run
     async def run(self, start: OperationInput) -> Outcome:  # noqa: ARG002 - the constructor has taken it
@@ -48,16 +52,9 @@ class RepayWorkflow:
         """What the partner waits for; always asked for under the one update id ``decision``."""
         return await self._operation.decided()
 
-    @workflow.update
-    async def decide_refund(self, decision: OperatorDecision) -> None:
-        self._operation.choose(decision)
-
-    @decide_refund.validator
-    def _check_decision(self, decision: OperatorDecision) -> None:
-        self._operation.check_choice(decision)
-
     async def _repay_loan(self) -> Outcome:
         opened = await self._open_operation()
+        self._operation.attention.remember(opened.review_reason)
         if opened.outcome is not None:
             self._operation.decision = opened.decision
             return opened.outcome
@@ -65,7 +62,7 @@ class RepayWorkflow:
         self._operation.decision = decision
         if decision.terms is None:
             return Outcome(status="REFUSED", problem=decision.refusal)
-        return await self._carry_out(decision.terms, Legs(self._start.operation_id, decision.terms.pace, opened.begun))
+        return await self._carry_out(decision.terms, self._operation.legs(decision.terms.pace, opened.begun))
 
     # The head: one workflow task of local activities
 
@@ -121,11 +118,13 @@ class RepayWorkflow:
             raise RuntimeError("a repayment by pull names its amount and payer")
         call = CollectCall(payer=terms.payer, amount=terms.amount)
         pulled = await legs.carry_out(LegName.COLLECT, call)
+        self._hands.first_leg_is_certain(NO_LONGER)
         if not pulled.succeeded:
             return _why_not_collected(pulled)
         return await run_step(RepaymentActivities.record_collection, self._start, "record the collection")
 
     async def _claim_transfer(self, terms: RepayTerms) -> Collected | RefusalPayload:
+        self._hands.first_leg_is_certain(BY_PROOF)
         tx_hash = terms.transfer_tx_hash or ""
         wait = AwaitTransfer(operation_id=self._start.operation_id, tx_hash=tx_hash, patience=terms.pace.proof_wait)
         seen = await run_wait(
@@ -165,8 +164,8 @@ class RepayWorkflow:
             refunded = await legs.carry_out(LegName.REFUND, call, generation=generation)
             if refunded.succeeded:
                 return
-            await legs.report(f"the refund was refused: {refunded.reason}")
-            await self._operation.operator_choice(OperatorChoice.RETRY)
+            why = f"the refund was refused: {refunded.reason}"
+            await self._operation.attention.ask(LegName.REFUND, why, OperatorChoice.RETRY)
             generation += 1
 
 

@@ -24,7 +24,7 @@ from models.errors.loans import (
     StoppedBeforeSending,
     TotalLimitExceeded,
 )
-from models.errors.operators import HoldNotResolvable
+from models.errors.operators import HoldNotResolvable, NotTheLanesOwn, SignerHasHeldLegs, SignerUnknown
 from models.errors.partners import (
     GrantExpired,
     GrantInvalid,
@@ -86,6 +86,7 @@ __all__ = [
     "NotAllowed",
     "NotFound",
     "NotStarted",
+    "NotTheLanesOwn",
     "OperationNotFound",
     "OperatorNotApproved",
     "PartnerLoanIdInUse",
@@ -98,6 +99,8 @@ __all__ = [
     "RuleBroken",
     "ScopeMissing",
     "SettlementBlocked",
+    "SignerHasHeldLegs",
+    "SignerUnknown",
     "StoppedBeforeSending",
     "TotalLimitExceeded",
     "TransferAlreadyClaimed",

@@ -52,6 +52,8 @@ class OpenedBorrow(Message):
     decision: BorrowDecision | None = None
     outcome: Outcome | None = None
     begun: tuple[LegBegun, ...] = ()
+    review_reason: str | None = None
+    """Why an earlier run has asked for a person's attention, where nothing has answered it yet."""
 
 
 class AuthorizeBorrow(Message):

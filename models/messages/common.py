@@ -123,11 +123,3 @@ class OperatorChoice(StrEnum):
 
     RETRY = "retry"
     UNWIND = "unwind"
-
-
-class OperatorDecision(Message):
-    """An operator's choice for an operation that is UNDER_REVIEW; the reason is kept in the workflow's history."""
-
-    choice: OperatorChoice
-    operator: str
-    reason: str

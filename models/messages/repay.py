@@ -46,6 +46,8 @@ class OpenedRepayment(Message):
     decision: RepayDecision | None = None
     outcome: Outcome | None = None
     begun: tuple[LegBegun, ...] = ()
+    review_reason: str | None = None
+    """Why an earlier run has asked for a person's attention, where nothing has answered it yet."""
 
 
 class AuthorizeRepayment(Message):

@@ -15,7 +15,7 @@ import httpx
 
 from chain.contracts.solvency_vault import encode_set_operator
 from contracts.deploy import Transaction
-from models.messages.common import OperationInput, OperatorChoice
+from models.messages.common import OperationInput
 from tests.chain.world import DAY, USD
 from tests.engine import Borrower, Engine, until
 from workflows.borrow import BorrowWorkflow
@@ -87,7 +87,7 @@ async def borrow_unwind_retried(engine: Engine) -> str:
     answer = await engine.borrow(borrower)
     await until(partial(under_review, engine, operation_of(answer)))
     await engine.owner_calls(engine.contracts.pool, "setRepaymentsPaused(bool)", False)
-    await engine.operator_decides(operation_of(answer), "decide_settlement", OperatorChoice.RETRY)
+    await engine.operator(operation_of(answer), "retry_step")
     return await ended(engine, answer, "REVERSED")
 
 
@@ -98,7 +98,7 @@ async def borrow_reviewed(engine: Engine) -> str:
     answer = await engine.borrow(await engine.new_borrower())
     await until(partial(under_review, engine, operation_of(answer)))
     await engine.owner_calls(usdc, "unpause()")
-    await engine.operator_decides(operation_of(answer), "decide_settlement", OperatorChoice.RETRY)
+    await engine.operator(operation_of(answer), "retry_step")
     return await ended(engine, answer, "ACTIVE")
 
 
@@ -169,7 +169,7 @@ async def repay_refund_retried(engine: Engine) -> str:
     answer = await engine.repay(borrower, PART)
     await until(partial(under_review, engine, operation_of(answer)))
     await engine.owner_calls(usdc, "unBlacklist(address)", settlement)
-    await engine.operator_decides(operation_of(answer), "decide_refund", OperatorChoice.RETRY)
+    await engine.operator(operation_of(answer), "retry_step")
     return await ended(engine, answer, "REFUNDED")
 
 

@@ -8,7 +8,6 @@ from api.administration import set_status
 from chain.contracts.solvency_vault import encode_set_operator
 from contracts.deploy import Transaction
 from models import accounts
-from models.messages.common import OperatorChoice
 from models.statuses import PartnerStatus
 from models.tables import book
 from tests.chain.world import USD
@@ -158,7 +157,7 @@ async def test_settle_deadline(build_engine: BuildEngine) -> None:
         await until(lambda: loan_is(engine, borrower, "UNDER_REVIEW"))
         assert await engine.events(operation_id) == ["loan.delayed"]
         await engine.owner_calls(engine.contracts.usdc, "unpause()")
-        await engine.operator_decides(operation_id, "decide_settlement", OperatorChoice.RETRY)
+        await engine.operator(operation_id, "retry_step")
         done = await engine.finished(answer)
         assert done["outcome"]["status"] == "ACTIVE"
         assert await engine.events(operation_id) == ["loan.delayed", "loan.borrowed"]
@@ -175,7 +174,7 @@ async def test_unwind_fails_too(engine: Engine) -> None:
     async with engine.transaction() as session:
         assert await book.balance(session, accounts.SUSPENSE, answer.json()["operation_id"]) == PRINCIPAL
     await engine.owner_calls(engine.contracts.pool, "setRepaymentsPaused(bool)", False)
-    await engine.operator_decides(answer.json()["operation_id"], "decide_settlement", OperatorChoice.RETRY)
+    await engine.operator(answer.json()["operation_id"], "retry_step")
     done = await engine.finished(answer)
     assert done["outcome"]["status"] == "REVERSED"
     assert await engine.debt(borrower) == 0

@@ -9,7 +9,6 @@ from chain.contracts.solvency_vault import encode_repay_loan
 from chain.contracts.usdc import encode_approve
 from contracts.deploy import Transaction
 from contracts.funding import mint_usdc
-from models.messages.common import OperatorChoice
 from models.tables.transactions import InboundTransfer
 from tests.chain.world import DAY, USD
 from tests.engine import Borrower, Engine, until
@@ -216,7 +215,7 @@ async def test_refund_fails(engine: Engine) -> None:
     await until(partial(repayment_is, engine, borrower, "UNDER_REVIEW"))
     assert await engine.events(answer.json()["operation_id"]) == ["repayment.delayed"]
     await engine.owner_calls(engine.contracts.usdc, "unBlacklist(address)", settlement)
-    await engine.operator_decides(answer.json()["operation_id"], "decide_refund", OperatorChoice.RETRY)
+    await engine.operator(answer.json()["operation_id"], "retry_step")
     done = await engine.finished(answer)
     assert done["outcome"]["status"] == "REFUNDED"
     assert await engine.events(done["operation_id"]) == ["repayment.delayed", "repayment.refunded"]

@@ -135,10 +135,10 @@ async def test_the_lanes_own_operations_are_not_swept(build_engine: BuildEngine)
 
 async def test_the_schedule_is_kept(engine: Engine) -> None:
     """Workers that start one after the other leave one schedule with the newest interval, running or paused as it was."""
-    await keep_schedules(engine.temporal, [Recurring("sweep", SweepWorkflow.run, timedelta(hours=1))])
+    await keep_schedules(engine.temporal, [Recurring("sweep", SweepWorkflow, timedelta(hours=1))])
     handle = engine.temporal.get_schedule_handle("sweep")
     await handle.pause()
-    await keep_schedules(engine.temporal, [Recurring("sweep", SweepWorkflow.run, timedelta(hours=2))])
+    await keep_schedules(engine.temporal, [Recurring("sweep", SweepWorkflow, timedelta(hours=2))])
     kept = (await handle.describe()).schedule
     assert kept.state.paused
     assert [interval.every for interval in kept.spec.intervals] == [timedelta(hours=2)]
