@@ -153,11 +153,17 @@ class ChainClient(ContractReads):
         return Wei(to_int(await self.rpc.call("eth_getBalance", address, block_param(block))))
 
     async def market(self, address: ChecksumAddress) -> Market:
-        """The head's base fee, the tip that the node suggests and the account's balance, in one request."""
-        head, tip, balance = await self.rpc.batch(
-            [_LATEST, ("eth_maxPriorityFeePerGas", ()), ("eth_getBalance", (address, "latest"))]
+        """The head's base fee, the tip that the node suggests, and the account at the head, in one request."""
+        head, tip, balance, nonce = await self.rpc.batch(
+            [
+                _LATEST,
+                ("eth_maxPriorityFeePerGas", ()),
+                ("eth_getBalance", (address, "latest")),
+                ("eth_getTransactionCount", (address, "latest")),
+            ]
         )
-        return Market(_head(head).base_fee, Wei(to_int(tip.value())), Wei(to_int(balance.value())))
+        gas = (_head(head).base_fee, Wei(to_int(tip.value())))
+        return Market(*gas, Wei(to_int(balance.value())), to_int(nonce.value()))
 
     # Transactions
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import BigInteger, func, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 from structlog.typing import FilteringBoundLogger
@@ -115,6 +115,29 @@ async def take_office(office: Office) -> None:
                 lane_beat_at=await session.scalar(select(func.clock_timestamp())),
             )
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the locked row of the signer says."""
+
+    next_nonce: int
+    paused: bool
+
+
+async def lock_signer(session: AsyncSession, config: LaneConfig) -> Standing:
+    """Before anything new is signed for: the row must name this very session, or the term is over. Raises TermOver."""
+    query = select(
+        ChainSigner.next_nonce,
+        ChainSigner.paused_at,
+        ChainSigner.lane_backend_pid,
+        func.pg_backend_pid(type_=BigInteger).label("own_pid"),
+    ).where(ChainSigner.chain_id == config.chain_id, ChainSigner.address == config.wallet)
+    # FOR NO KEY UPDATE lets submissions go on, whose foreign key needs the row to stay.
+    row = (await session.execute(query.with_for_update(key_share=True))).one()
+    if row.lane_backend_pid != row.own_pid:
+        raise TermOver
+    return Standing(row.next_nonce, row.paused_at is not None)
 
 
 async def beat(office: Office) -> None:

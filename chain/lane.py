@@ -15,12 +15,16 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.typing import FilteringBoundLogger
 
+from chain.alarms import Alarms
 from chain.allowance import AllowanceKeeper
+from chain.attempts import AttemptSigner
 from chain.election import Office, Term, TermOver, beat, elected, take_office
 from chain.errors import ChainError
 from chain.fees import FeeReader
+from chain.gas import GasGuard
 from chain.inbound import InboundScan
 from chain.lane_config import LaneConfig, LaneNode
+from chain.mending import Mender
 from chain.notifications import Listener
 from chain.preparing import Preparer
 from chain.sending import Outbox
@@ -100,17 +104,19 @@ class SignerLane:
         office = Office(term, self._node, self._config, self._log)
         await take_office(office)
         self._log.info("term_began")
-        outbox, allowance = Outbox(office), AllowanceKeeper(office)
-        fees = FeeReader(self._node, self._config)
-        preparer = Preparer(office, self._signer, outbox, allowance, fees)
-        watcher = Watcher(office, outbox, allowance)
+        alarms, fees = Alarms(office), FeeReader(self._node, self._config)
+        outbox, allowance = Outbox(office, alarms), AllowanceKeeper(office)
+        signer = AttemptSigner(self._signer, self._config.chain_id)
+        preparer = Preparer(office, signer, outbox, allowance, GasGuard(self._config, fees, alarms))
+        watcher = Watcher(office, outbox, allowance, alarms)
+        mender = Mender(office, signer, outbox, fees, alarms)
         inbound = InboundScan(office)
         self.holding.set()
         try:
             async with asyncio.TaskGroup() as loops:
                 loops.create_task(self._repeat(lambda: self._beat(office), self._stopping))
                 loops.create_task(self._resume_and_prepare(outbox, allowance, preparer))
-                loops.create_task(self._repeat(lambda: self._watch(watcher, preparer), self._sent))
+                loops.create_task(self._repeat(lambda: self._watch(watcher, mender, preparer), self._sent))
                 loops.create_task(self._repeat(lambda: self._scan(inbound), self._stopping))
         finally:
             self.holding.clear()
@@ -131,13 +137,14 @@ class SignerLane:
             self._sent.set()
         return _NOW if prepared.more else self._config.queue_poll
 
-    async def _watch(self, watcher: Watcher, preparer: Preparer) -> timedelta:
+    async def _watch(self, watcher: Watcher, mender: Mender, preparer: Preparer) -> timedelta:
         looked = await watcher.look()
         if looked.approval_ended:
             preparer.retry_all()
             self._queued.set()
         if not looked.busy:
             return self._config.idle_poll
+        await mender.mend()
         # While something is in flight the pace is that of blocks, however much is being sent.
         await self._sleep(self._stopping, self._config.block_poll)
         return _NOW

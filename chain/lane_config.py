@@ -60,7 +60,7 @@ class LaneConfig:
     queue_poll: timedelta = timedelta(seconds=2)
     """Between two looks at the queue when no notification came; a leg that is not covered is tried again as often."""
     resend_after: timedelta = timedelta(seconds=30)
-    """How long an attempt may be without a receipt until its bytes are sent again."""
+    """How long a leg may be without a receipt, since it was last sent, until the bytes of its best attempt are sent again."""
     beat: timedelta = timedelta(seconds=1)
     silence_limit: timedelta = timedelta(seconds=10)
     """How long a lane may miss its beat until a candidate ends its database session."""

@@ -9,12 +9,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Case, Table, bindparam, case, func, insert, or_, update
+from sqlalchemy import Case, Table, bindparam, case, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.broken import IllegalTransition
 from chain.types import TxHash, Wei
-from models.statuses import IN_FLIGHT_STATES, AttemptKind, TransactionState
+from models.statuses import IN_FLIGHT_STATES, UNMINED_STATES, AttemptKind, TransactionState
 from models.tables.transactions import ChainAttempt, ChainTransaction
 
 _LEGS: Table = ChainTransaction.__table__  # type: ignore[assignment]  # a declarative class maps to a Table
@@ -69,6 +69,45 @@ async def prepare(session: AsyncSession, attempts: Sequence[NewAttempt]) -> None
     values = {"state": TransactionState.PREPARED, "nonce": bindparam("to_nonce"), "prepared_at": func.now()}
     rows = [{"row_id": each.transaction_id, "to_nonce": each.nonce} for each in attempts]
     await _move(session, {TransactionState.QUEUED}, TransactionState.PREPARED, values, rows)
+    await _insert_attempts(session, attempts)
+
+
+async def replace_attempts(session: AsyncSession, attempts: Sequence[NewAttempt]) -> list[NewAttempt]:
+    """Stores further attempts at nonces that are taken, and says which: those whose leg still waits for a block.
+
+    A payload is not raised any more once its cancellation was asked for.
+    """
+    waiting = (
+        select(_LEGS.c.id, _LEGS.c.cancel_reason)
+        .where(_LEGS.c.id.in_([each.transaction_id for each in attempts]), _LEGS.c.state.in_(UNMINED_STATES))
+        .order_by(_LEGS.c.id)
+        .with_for_update()
+    )
+    cancelled = {row.id: row.cancel_reason is not None for row in (await session.execute(waiting)).all()}
+    kept = [each for each in attempts if cancelled.get(each.transaction_id) is (each.kind is AttemptKind.CANCEL)]
+    await _insert_attempts(session, kept)
+    return kept
+
+
+async def ask_cancel(session: AsyncSession, reasons: Mapping[int, str]) -> None:
+    """Marks what can never be mined as it is, so that it is replaced at its nonce. The first reason stays."""
+    if not reasons:
+        return
+    waiting = (_LEGS.c.cancel_reason.is_(None), _LEGS.c.state.in_(UNMINED_STATES))
+    statement = update(_LEGS).where(_LEGS.c.id == bindparam("row_id"), *waiting)
+    rows = [{"row_id": row_id, "why": reason} for row_id, reason in sorted(reasons.items())]
+    connection = await session.connection()
+    await connection.execute(statement.values(cancel_reason=bindparam("why")), rows)
+
+
+async def hold(session: AsyncSession, reasons: Mapping[int, str]) -> None:
+    """PREPARED or BROADCAST → HELD: its nonce went to somebody else, and no attempt of it is ever sent again."""
+    values = {"state": TransactionState.HELD, "held_reason": bindparam("to_reason")}
+    rows = [{"row_id": row_id, "to_reason": reason} for row_id, reason in reasons.items()]
+    await _move(session, UNMINED_STATES, TransactionState.HELD, values, rows)
+
+
+async def _insert_attempts(session: AsyncSession, attempts: Sequence[NewAttempt]) -> None:
     stored = [
         {
             "hash": each.hash,
@@ -81,7 +120,8 @@ async def prepare(session: AsyncSession, attempts: Sequence[NewAttempt]) -> None
         }
         for each in attempts
     ]
-    await session.execute(insert(_ATTEMPTS), stored)
+    if stored:
+        await session.execute(insert(_ATTEMPTS), stored)
 
 
 async def abandon_queued(session: AsyncSession, reasons: Mapping[int, str]) -> None:

@@ -48,11 +48,12 @@ class FullBlock:
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """What gas costs now, in wei per gas, and what an account has to pay for it, in wei."""
+    """What gas costs now, in wei per gas, and an account: its balance in wei, and how many of its nonces are used."""
 
     base_fee: Wei
     tip: Wei
     balance: Wei
+    nonce: int
 
 
 @dataclass(frozen=True, slots=True)

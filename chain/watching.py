@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, select
 
+from chain.alarms import Alarms
 from chain.allowance import AllowanceKeeper
 from chain.election import Office
 from chain.legs import ExpectedLog
@@ -13,7 +14,8 @@ from chain.sending import Outbox
 from chain.transitions import Result, forget_receipts, record_results
 from chain.types import Block, BlockHash, BlockNumber, Receipt, TxHash
 from chain.verdicts import Evidence, InFlight, Mined, canonical_receipt, left_the_chain, result_of
-from models.statuses import IN_FLIGHT_STATES, AttemptKind, LegName, TransactionState
+from models.statuses import IN_FLIGHT_STATES, AttemptKind, IncidentKind, LegName, TransactionState
+from models.tables.incident_book import open_incident
 from models.tables.transactions import ChainAttempt, ChainTransaction
 
 _LOOK_AGAIN_POLLS = 5
@@ -29,13 +31,14 @@ class Looked:
 
 
 class Watcher:
-    def __init__(self, office: Office, outbox: Outbox, allowance: AllowanceKeeper) -> None:
+    def __init__(self, office: Office, outbox: Outbox, allowance: AllowanceKeeper, alarms: Alarms) -> None:
         self._term = office.term
         self._node = office.node
         self._config = office.config
         self._log = office.log
         self._outbox = outbox
         self._allowance = allowance
+        self._alarms = alarms
         self._seen: BlockHash | None = None
 
     async def look(self) -> Looked:
@@ -49,7 +52,6 @@ class Watcher:
             if not gone:
                 self._see(head)
         approval_ended = await self._end_approvals(results)
-        await self._outbox.resend_stale()
         return Looked(busy=True, approval_ended=approval_ended)
 
     async def _settle(self, legs: Sequence[InFlight], head: Block) -> tuple[list[Result], Collection[int]]:
@@ -58,11 +60,17 @@ class Watcher:
         news = [found for found in mined if found.final or found.leg.state is not TransactionState.MINED]
         gone = [leg.id for leg in legs if left_the_chain(leg, evidence)]
         results = await self._results([found for found in news if found.leg.id not in gone])
+        names = {leg.id: leg.name for leg in legs}
+        held = {names[each.transaction_id]: each.held_reason or "" for each in results if each.held_reason is not None}
         if results or gone:
             async with self._term.transaction() as session:
                 await record_results(session, results)
                 await forget_receipts(session, gone)
-        await self._follow_up(results, gone)
+                for name, reason in held.items():
+                    await open_incident(session, IncidentKind.LEG_HELD, name, reason)
+        await self._follow_up(held, gone)
+        ended = [names[each.transaction_id] for each in results if each.state is not TransactionState.MINED]
+        await self._alarms.close(IncidentKind.FEE_CAP_REACHED, ended)
         return results, gone
 
     async def _gather(self, legs: Sequence[InFlight], head: Block) -> Evidence:
@@ -84,10 +92,9 @@ class Watcher:
         config = self._config
         return [result_of(found, expected.get(found.leg.id, []), config.usdc, config.wallet) for found in news]
 
-    async def _follow_up(self, results: Sequence[Result], gone: Collection[int]) -> None:
-        for result in results:
-            if result.state is TransactionState.HELD:
-                self._log.error("leg_held", transaction_id=result.transaction_id, reason=result.held_reason)
+    async def _follow_up(self, held: Mapping[str, str], gone: Collection[int]) -> None:
+        for name, reason in held.items():
+            self._log.error("leg_held", leg=name, reason=reason)
         if gone:
             self._log.warning("blocks_left_the_chain", transaction_ids=sorted(gone))
             await self._outbox.resend(gone)

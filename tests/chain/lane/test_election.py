@@ -6,9 +6,12 @@ import pytest
 import structlog
 from sqlalchemy import func, select, update
 
+from chain.alarms import Alarms
 from chain.allowance import AllowanceKeeper
+from chain.attempts import AttemptSigner
 from chain.election import Office, TermOver, beat, elected, take_office
 from chain.fees import FeeReader
+from chain.gas import GasGuard
 from chain.preparing import Preparer
 from chain.sending import Outbox
 from models.statuses import TransactionState
@@ -62,9 +65,10 @@ async def test_no_nonce_is_taken_in_somebody_elses_term(desk: Desk) -> None:
         operation_id = await desk.settle()
         async with desk.transaction() as session:
             await session.execute(update(ChainSigner).values(lane_backend_pid=1))
-        preparer = Preparer(
-            office, desk.signer, Outbox(office), AllowanceKeeper(office), FeeReader(office.node, office.config)
-        )
+        alarms = Alarms(office)
+        guard = GasGuard(desk.config, FeeReader(office.node, desk.config), alarms)
+        signer = AttemptSigner(desk.signer, desk.config.chain_id)
+        preparer = Preparer(office, signer, Outbox(office, alarms), AllowanceKeeper(office), guard)
         with pytest.raises(TermOver):
             await preparer.prepare_batch()
         with pytest.raises(TermOver):
