@@ -16,32 +16,33 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from chain import transactions
 from chain.codec import checksum
+from chain.engine_chain import EngineChain
+from chain.finality import Finality
+from chain.holds import resolve_hold
 from chain.lane import SignerLane
 from chain.lane_config import LaneConfig, LaneNode
 from chain.legs import PlannedLeg, plan_leg
 from chain.signer import KeyFileSigner, SignedTransaction, Signer, UnsignedTransaction
-from chain.types import CallRequest
+from chain.signers import pause_signer, resume_signer
+from chain.types import CallRequest, TxHash, Wei
 from contracts.funding import fund_gas, mint_usdc, set_operator
 from models import accounts
 from models.messages.legs import BorrowCall, LegCall, LegOutcome, TransferCall
+from models.messages.operators import CancelEffect, HoldResolution
 from models.statuses import (
-    GrantEvidence,
-    LedgerKind,
-    LoanStatus,
+    IncidentKind,
     OperationKind,
     OperationState,
-    PartnerStatus,
-    PartnerTier,
     TransactionState,
 )
 from models.tables import book
-from models.tables.book import Entry
-from models.tables.loans import Loan, SolvencyPosition
 from models.tables.operations import Operation
-from models.tables.partners import ApiKey, CreditLineGrant, Partner, SettlementAddress
+from models.tables.operators import Incident
+from models.tables.partners import ApiKey, SettlementAddress
 from models.tables.session import Transaction
 from models.tables.session import transactions as transactions_of
 from models.tables.transactions import ChainAttempt, ChainSigner, ChainTransaction
+from tests.chain.lane import rows
 from tests.chain.world import DAY, USD, World
 
 SETTLEMENT = checksum("0x" + "5e" * 20)
@@ -99,13 +100,13 @@ class Desk:
         async with self.transaction() as session:
             session.add(SettlementAddress(address=address, partner_id=partner_id))
             await session.flush()
-            session.add(_partner(partner_id, address))
+            session.add(rows.partner_row(partner_id, address))
             await session.flush()
             session.add(
                 ApiKey(id=f"key-{partner_id}", partner_id=partner_id, prefix="k", secret_hash=partner_id, scopes=[])
             )
-            session.add(_grant(partner_id, position, self.wallet, future))
-            session.add(_position(self.config, position, self.wallet))
+            session.add(rows.grant_row(partner_id, position, self.wallet, future))
+            session.add(rows.position_row(self.config, position, self.wallet))
             await session.flush()
             operation = {
                 "id": operation_id,
@@ -118,14 +119,14 @@ class Desk:
             }
             session.add(Operation(**operation | changes))
             await session.flush()
-            session.add(_loan(self.config, operation_id, partner_id, position, address))
+            session.add(rows.loan_row(self.config, operation_id, partner_id, position, address))
         return operation_id
 
     async def funded(self, amount: int, account: str = accounts.IN_FLIGHT) -> str:
         """An operation whose account holds this much."""
         operation_id = await self.operation()
         async with self.transaction() as session:
-            await book.record(session, _inflow(operation_id, amount, account))
+            await book.record(session, rows.inflow_row(operation_id, amount, account))
         return operation_id
 
     # Legs
@@ -196,6 +197,80 @@ class Desk:
         async with self.transaction() as session:
             return (await session.scalars(select(ChainAttempt).order_by(ChainAttempt.stored_at))).all()
 
+    async def answers(self) -> list[str]:
+        """What nodes said last to each attempt, with the class of it."""
+        return [attempt.last_answer or "" for attempt in await self.attempts()]
+
+    async def incidents(self, *, standing: bool = True) -> set[tuple[IncidentKind, str]]:
+        """Kind and subject of the incidents that are open, or were."""
+        query = select(Incident.kind, Incident.subject).where(Incident.closed_at.is_(None) | (not standing))
+        async with self.transaction() as session:
+            return {(row.kind, row.subject) for row in (await session.execute(query)).all()}
+
+    async def until_incident(self, kind: IncidentKind, subject: str, *, stands: bool = True) -> None:
+        async def as_wanted() -> bool:
+            return ((kind, subject) in await self.incidents()) is stands
+
+        await eventually(as_wanted)
+
+    async def cancel(self, operation_id: str, leg: str = "settle", reason: str = "a test") -> CancelEffect:
+        async with self.transaction() as session:
+            return await transactions.request_cancel(session, operation_id, leg, reason)
+
+    async def resolve(
+        self,
+        operation_id: str,
+        resolution: HoldResolution,
+        evidence: str | None = None,
+        *,
+        leg: str = "settle",
+        finality: Finality | None = None,
+    ) -> LegOutcome:
+        """What an operator does about the newest generation of a leg that is HELD."""
+        return await resolve_hold(
+            self.transaction,
+            self._chain(finality or self.config.finality),
+            operation_id=operation_id,
+            leg=leg,
+            generation=None,
+            resolution=resolution,
+            evidence_tx_hash=evidence,
+        )
+
+    def _chain(self, finality: Finality) -> EngineChain:
+        contracts = self.world.contracts
+        return EngineChain(
+            client=self.world.client,
+            chain_id=CHAIN_ID,
+            usdc_address=contracts.usdc,
+            oaid_address=contracts.oaid,
+            vault_address=contracts.vault,
+            pool_address=contracts.pool,
+            wallet=self.wallet,
+            probe_address=SETTLEMENT,
+            debt_ceiling=10**12,
+            finality=finality,
+            has_operator_path=True,
+        )
+
+    async def pause(self) -> None:
+        async with self.transaction() as session:
+            await pause_signer(session, CHAIN_ID, self.wallet, reason="a test", by="test")
+
+    async def resume(self) -> None:
+        async with self.transaction() as session:
+            await resume_signer(session, CHAIN_ID, self.wallet)
+
+    async def use_key_elsewhere(self) -> TxHash:
+        """A transaction of the wallet that the lane knows nothing of, at its next nonce."""
+        client = self.world.client
+        market = await client.market(self.wallet)
+        fees = (Wei(4 * market.base_fee + market.tip), market.tip)
+        unsigned = UnsignedTransaction(CHAIN_ID, market.nonce, SETTLEMENT, b"", Wei(1), 60_000, *fees)
+        signed = await self.signer.sign(unsigned)
+        await client.send_raw([signed.raw])
+        return signed.hash
+
     async def signer_row(self) -> ChainSigner:
         async with self.transaction() as session:
             return (await session.scalars(select(ChainSigner))).one()
@@ -252,79 +327,3 @@ async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
         while not await holds():  # noqa: ASYNC110 - what is waited for happens in a database or on a chain
             await asyncio.sleep(LOOK_EVERY_SECONDS)
-
-
-def _inflow(operation_id: str, amount: int, account: str) -> Entry:
-    return Entry(
-        kind=LedgerKind.BORROW,
-        debit=accounts.PLATFORM_WALLET,
-        credit=account,
-        amount=amount,
-        operation_id=operation_id,
-    )
-
-
-def _partner(partner_id: str, settlement: str) -> Partner:
-    return Partner(
-        id=partner_id,
-        name=partner_id,
-        status=PartnerStatus.ACTIVE,
-        tier=PartnerTier.BASIC,
-        fee_bps=50,
-        daily_borrow_limit=10**12,
-        total_borrow_limit=10**12,
-        settlement_address=settlement,
-    )
-
-
-def _grant(partner_id: str, position: int, wallet: str, expires_at: datetime) -> CreditLineGrant:
-    return CreditLineGrant(
-        id=f"grant-{partner_id}",
-        partner_id=partner_id,
-        chain_id=CHAIN_ID,
-        oaid_address=wallet,
-        oaid_token_id=1,
-        position_id=position,
-        user_wallet=wallet,
-        max_amount=10**12,
-        expires_at=expires_at,
-        evidence_kind=GrantEvidence.ADMINISTRATOR,
-        evidence={},
-    )
-
-
-def _position(config: LaneConfig, position: int, wallet: str) -> SolvencyPosition:
-    return SolvencyPosition(
-        chain_id=config.chain_id,
-        vault_address=config.vault,
-        position_id=position,
-        oaid_token_id=1,
-        user_wallet=wallet,
-        collateral_token=wallet,
-        collateral_amount=1,
-        collateral_value=1,
-        credit_limit=1,
-        seen_at_block=1,
-    )
-
-
-def _loan(config: LaneConfig, operation_id: str, partner_id: str, position: int, settlement: str) -> Loan:
-    return Loan(
-        id=f"loan-{partner_id}",
-        operation_id=operation_id,
-        partner_id=partner_id,
-        partner_loan_id="L1",
-        user_wallet=config.wallet,
-        oaid_token_id=1,
-        chain_id=config.chain_id,
-        vault_address=config.vault,
-        position_id=position,
-        status=LoanStatus.PENDING,
-        principal=1_000 * USD,
-        fee=5 * USD,
-        payout=995 * USD,
-        settlement_address=settlement,
-        loan_duration=90 * DAY,
-        number_of_installments=3,
-        grant_id=f"grant-{partner_id}",
-    )

@@ -1,11 +1,9 @@
 """What may happen to a lane, to its node and to the chain, without USDC moving twice or not at all."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-import pytest_asyncio
 from sqlalchemy import func, select
 
 from chain.client import ChainClient
@@ -18,15 +16,6 @@ from tests.chain.world import USD
 
 HOUR = timedelta(hours=1)
 QUICKLY = timedelta(milliseconds=600)
-
-
-@pytest_asyncio.fixture
-async def manual_mining(client: ChainClient) -> AsyncIterator[ChainClient]:
-    """Blocks come only when a test mines them."""
-    await client.rpc.call("evm_setAutomine", False)
-    yield client
-    await client.rpc.call("evm_setAutomine", True)
-    await client.rpc.call("evm_mine")
 
 
 async def test_a_lane_killed_before_its_send_goes_on_with_the_same_bytes(desk: Desk, anvil_url: str) -> None:
@@ -173,31 +162,12 @@ async def test_a_tag_decides_what_is_final(desk: Desk, manual_mining: ChainClien
         await desk.until(operation_id, "settle", TransactionState.FINAL_OK)
 
 
-async def test_a_lane_without_gas_keeps_its_nonce(desk: Desk) -> None:
-    """Insufficient funds keep the leg PREPARED at its nonce; after a top-up the same bytes are sent."""
-    await desk.lane_known()
-    client = desk.world.client
-    await client.rpc.call("anvil_setBalance", desk.wallet, hex(0))
-    operation_id = await desk.settle()
-    async with desk.running():
-        await eventually(lambda: _answered(desk, "FUNDS"))
-        assert (await desk.row(operation_id)).state is TransactionState.PREPARED
-        await client.rpc.call("anvil_setBalance", desk.wallet, hex(10**18))
-        row = await desk.until(operation_id, "settle", TransactionState.FINAL_OK)
-    assert row.nonce == 0
-    assert len(await desk.attempts()) == 1
-
-
 async def _not_holding(lane: SignerLane) -> bool:
     return not lane.holding.is_set()
 
 
 async def _is_pending(desk: Desk) -> bool:
     return await desk.world.client.nonce(desk.wallet, "pending") == 1
-
-
-async def _answered(desk: Desk, means: str) -> bool:
-    return any((attempt.last_answer or "").startswith(means) for attempt in await desk.attempts())
 
 
 async def _end_session_of_holder(desk: Desk) -> None:
