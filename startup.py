@@ -1,5 +1,7 @@
 """Start-up checks: a process that cannot do its work does not start, and says which setting is at fault."""
 
+import asyncio
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,13 +17,14 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError
 
 from chain.client import ChainClient
-from chain.deployment import check_deployment
+from chain.deployment import Deployment, check_deployment
 from chain.engine_chain import EngineChain
 from chain.errors import ChainError, ChainMisconfigured
 from settings import ENV_PREFIX, Settings
 
 Read = TypeVar("Read", bound=BaseSettings)
 ALEMBIC_INI = Path(__file__).parent / "alembic.ini"
+NODE_PATIENCE, NODE_PAUSE = timedelta(seconds=20), timedelta(milliseconds=500)
 
 
 class SettingAtFault(Exception):
@@ -74,17 +77,34 @@ async def connect_temporal(settings: Settings) -> Client:
     return client
 
 
+async def _check_patiently(settings: Settings, client: ChainClient) -> Deployment:
+    """The checks are two dozen calls, and one that is lost is no wrong setting: they are made again for a while.
+
+    Otherwise a node that loses some calls would keep a process that has died from ever coming back.
+    """
+    deadline = asyncio.get_running_loop().time() + NODE_PATIENCE.total_seconds()
+    while True:
+        try:
+            return await check_deployment(
+                client,
+                chain_id=settings.chain_id,
+                usdc=settings.usdc_address,
+                oaid=settings.oaid_address,
+                vault=settings.vault_address,
+                pool=settings.pool_address,
+            )
+        except ChainMisconfigured:
+            raise
+        except ChainError:
+            if asyncio.get_running_loop().time() >= deadline:
+                raise
+        await asyncio.sleep(NODE_PAUSE.total_seconds())
+
+
 async def describe_chain(settings: Settings, client: ChainClient) -> EngineChain:
-    """Raises SettingAtFault for a node that is away, a wrong chain, or an address without the contract that it should hold."""
+    """Raises SettingAtFault for a node that stays away, a wrong chain, or an address without the contract that it should hold."""
     try:
-        deployment = await check_deployment(
-            client,
-            chain_id=settings.chain_id,
-            usdc=settings.usdc_address,
-            oaid=settings.oaid_address,
-            vault=settings.vault_address,
-            pool=settings.pool_address,
-        )
+        deployment = await _check_patiently(settings, client)
     except ChainMisconfigured as wrong:
         raise SettingAtFault(wrong.setting, str(wrong)) from wrong
     except ChainError as error:

@@ -562,7 +562,9 @@ def upgrade() -> None:
         sa.Column("daily_limit", sa.BigInteger(), nullable=False),
         sa.Column("total_used_before", sa.BigInteger(), nullable=False),
         sa.Column("daily_used_before", sa.BigInteger(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False),
+        sa.Column(
+            "created_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
+        ),
         sa.CheckConstraint("state IN ('DRAWN', 'RELEASED', 'RESERVED')", name=op.f("ck_reservations_state_is_known")),
         sa.CheckConstraint("amount > 0", name=op.f("ck_reservations_amount_positive")),
         sa.ForeignKeyConstraint(["operation_id"], ["operations.id"], name=op.f("fk_reservations_operation_id")),

@@ -6,7 +6,7 @@ and that no role of it runs in the test's own process.
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -37,10 +37,12 @@ from settings import ENV_PREFIX, Settings
 from startup import describe_chain
 from tests.chain.world import USD, new_sender
 from tests.engine import FLOAT, Borrower, Engine, PartnerAccount, WatchedClient, keyed_sender, until
+from tests.invariants import breaches
 from wiring import Parts
 
 BLOCK_POLL = timedelta(milliseconds=50)
 CONNECTIONS = 250
+SCAN_SECONDS = 20
 RECOVERY_SECONDS = 60
 """A killed worker's waits are taken up once their heartbeat has been missing for 30 s (workflows/options.py)."""
 
@@ -128,13 +130,35 @@ class Running:
 
     async def comes_to_rest_sound(self) -> None:
         """Nothing is open any more, and every invariant holds: while legs are in flight, ledger and chain may differ."""
-        await until(self._rests, RECOVERY_SECONDS)
+        await until(self.rests, RECOVERY_SECONDS)
         await self.engine.assert_sound()
 
-    async def _rests(self) -> bool:
-        query = select(Operation.id).where(Operation.state == OperationState.OPEN).limit(1)
+    async def rests(self) -> bool:
+        return not await self._open()
+
+    async def _open(self) -> list[tuple[str, str | None]]:
+        query = select(Operation.id, Operation.review_reason).where(Operation.state == OperationState.OPEN)
         async with self.engine.transaction() as session:
-            return await session.scalar(query) is None
+            return [(row.id, row.review_reason) for row in await session.execute(query)]
+
+    async def breaches_at_rest(self, seconds: int = RECOVERY_SECONDS) -> list[str]:
+        """What is wrong once nothing is open any more; or what is open still, after so many seconds.
+
+        The scan of what comes in by itself is a little behind the chain: what it has not seen is no breach yet.
+        """
+        found: list[str] = []
+
+        async def sound() -> bool:
+            found[:] = await breaches(self.engine.transaction, self.engine.chain)
+            return not found
+
+        try:
+            await until(self.rests, seconds)
+        except TimeoutError:
+            return [f"still open after {seconds} s: {each}" for each in await self._open()]
+        with suppress(TimeoutError):
+            await until(sound, SCAN_SECONDS)
+        return found
 
     async def finishes(self, operation_id: str, seconds: int = RECOVERY_SECONDS, **of: Any) -> dict[str, Any]:
         """The operation once it is DONE, asked for again and again: long polls end after half a minute."""

@@ -1,9 +1,19 @@
 """Every campaign, in the order in which they run: a new one is a module of this package and a line here."""
 
 from tests.faults.campaign import Campaign
+from tests.faults.campaigns.at_once import LimitRace, SameRequest
+from tests.faults.campaigns.chaos import Chaos
 from tests.faults.campaigns.lane_takeover import LaneTakeover
 from tests.faults.campaigns.many_processes import ManyProcesses
 from tests.faults.campaigns.reorgs import Reorgs
 from tests.faults.campaigns.stalled_submits import StalledSubmits
 
-CAMPAIGNS: tuple[Campaign, ...] = (ManyProcesses(), LaneTakeover(), Reorgs(), StalledSubmits())
+CAMPAIGNS: tuple[Campaign, ...] = (
+    ManyProcesses(),
+    LaneTakeover(),
+    Reorgs(),
+    StalledSubmits(),
+    Chaos(),
+    SameRequest(),
+    LimitRace(),
+)
