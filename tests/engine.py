@@ -384,6 +384,10 @@ BuildEngine = Callable[..., AbstractAsyncContextManager[Engine]]
 
 @pytest.fixture
 def build_engine(anvil: Anvil, temporal_server: Temporal, database_url: str, tmp_path: Path) -> BuildEngine:
+    return engine_builder(anvil, temporal_server, database_url, tmp_path)
+
+
+def engine_builder(anvil: Anvil, temporal_server: Temporal, database_url: str, tmp_path: Path) -> BuildEngine:
     """Builds engines that are not running yet; keywords are settings, or ``custodial`` for the vault without operators."""
 
     @asynccontextmanager

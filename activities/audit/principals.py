@@ -1,13 +1,13 @@
 """Invariant 4: what each position owes on chain is what its loans owe, and what was borrowed outside the engine.
 
 The rows are of now and the chain is of block B. So what legs did up to B counts although it is not recorded, and what is
-recorded and happened after B does not count. A position that somebody else moved, after the block up to which such
+recorded and happened after B does not. A position that somebody else moved, after the block up to which such
 movements were read, is left for the next audit: that concerns this position alone.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, exists, func, or_, select
@@ -47,53 +47,68 @@ _SHOWN = (TransactionState.MINED, TransactionState.HELD, TransactionState.FINAL_
 
 @dataclass
 class Books:
-    """What the database says of positions, brought to block B as far as rows can tell.
+    """What the database says of positions. ``loans`` and ``own`` are what partners' loans and the user's own debt owe.
 
-    ``in_flight`` are transactions of ours that were mined up to B, as their USDC shows, and whose receipts no row has yet.
+    ``by_legs`` is by how much legs changed a position up to B and it is not recorded, or after B and it is. ``in_flight`` are
+    transactions of ours that were mined up to B, as their USDC shows, and whose receipts no row has yet. ``moving`` are
+    positions that others moved after B, or whose movement waits for the record of the borrow that it belongs to.
     """
 
-    owed: dict[int, int]
+    loans: dict[int, int]
+    own: dict[int, int]
+    by_legs: defaultdict[int, int]
+    in_flight: dict[int, list[TxHash]]
+    moving: set[int]
     outside_read_up_to: int | None
-    in_flight: dict[int, list[TxHash]] = field(default_factory=lambda: defaultdict(list))
+
+    def owed(self, position: int) -> int:
+        """Never less than nothing: what ended a debt is recorded with all that was owed, be it paid by a leg of ours."""
+        return self.own[position] + max(0, self.loans[position] + self.by_legs[position])
 
 
 async def read_books(session: AsyncSession, chain: EngineChain, evidence: Evidence) -> Books:
     cursor = select(ChainCursor.block_number).where(
         ChainCursor.chain_id == chain.chain_id, ChainCursor.address == chain.vault_address
     )
-    books = Books(await _recorded(session, chain), await session.scalar(cursor))
-    for position, later in await _outside_later(session, chain, evidence):
-        books.owed[position] -= int(later)
-    for position, change in await _by_legs(session, chain, evidence):
-        books.owed[position] += change
-    for position, tx_hash in await _in_flight(session, chain):
-        if tx_hash in evidence.movements:
-            books.in_flight[position].append(tx_hash)
-    return books
+    loans, own = await _recorded(session, chain)
+    return Books(
+        loans=loans,
+        own=own,
+        by_legs=await _by_legs(session, chain, evidence),
+        in_flight=await _in_flight(session, chain, evidence),
+        moving=await _moving(session, chain, evidence),
+        outside_read_up_to=await session.scalar(cursor),
+    )
 
 
 async def check_principals(transaction: Transaction, chain: EngineChain, evidence: Evidence, books: Books) -> Finding:
     """Asks the chain about positions that differ, before it says that they do."""
     finding = Finding(4, "each position owes on chain what its loans owe, movements outside the engine included")
-    owed = {position: amount for position, amount in books.owed.items() if position in evidence.principals}
-    differing = [position for position in owed if owed[position] != evidence.principals[position]]
-    for position in differing:
-        owed[position] += await _unrecorded(chain, position, books.in_flight.get(position, ()))
-    differing = [position for position in differing if owed[position] != evidence.principals[position]]
-    moving = await _moved_by_others(transaction, chain, evidence, books, differing)
+    known = [position for position in books.loans if position in evidence.principals]
+    for position in _differing(known, evidence, books):
+        books.by_legs[position] += await _unrecorded(chain, position, books.in_flight.get(position, ()))
+    differing = _differing(known, evidence, books)
+    moving = books.moving | await _moved_by_others(transaction, chain, evidence, books, differing)
     for position in differing:
         if position in moving:
-            finding.notes.append(f"position {position} was moved outside the engine, which was not read yet")
+            finding.notes.append(f"position {position} was moved outside the engine a moment ago")
             continue
-        detail = f"position {position} owes {evidence.principals[position]} on chain, and {owed[position]} by the rows"
+        detail = (
+            f"position {position} owes {evidence.principals[position]} on chain, "
+            f"and {books.owed(position)} by the rows, {books.own[position]} of it the user's own"
+        )
         finding.broken(f"position {position}", detail, f"solvency_positions {position}")
-    at_rest = owed.keys() - moving
-    on_chain = sum(evidence.principals[position] for position in at_rest)
-    finding.compare(f"principal of {len(at_rest)} positions", sum(owed[position] for position in at_rest), on_chain)
+    compared = [position for position in known if position not in moving]
+    on_chain = sum(evidence.principals[position] for position in compared)
+    finding.compare(f"principal of {len(compared)} positions", sum(map(books.owed, compared)), on_chain)
     return finding
 
 
-async def _recorded(session: AsyncSession, chain: EngineChain) -> dict[int, int]:
+def _differing(positions: Iterable[int], evidence: Evidence, books: Books) -> list[int]:
+    return [position for position in positions if books.owed(position) != evidence.principals[position]]
+
+
+async def _recorded(session: AsyncSession, chain: EngineChain) -> tuple[dict[int, int], dict[int, int]]:
     loans = (
         select(Loan.position_id, func.sum(Loan.outstanding).label("owed"))
         .where(Loan.chain_id == chain.chain_id, Loan.vault_address == chain.vault_address)
@@ -101,28 +116,29 @@ async def _recorded(session: AsyncSession, chain: EngineChain) -> dict[int, int]
         .subquery()
     )
     query = (
-        select(SolvencyPosition.position_id, SolvencyPosition.outside_debt + func.coalesce(loans.c.owed, 0))
+        select(SolvencyPosition.position_id, func.coalesce(loans.c.owed, 0), SolvencyPosition.outside_debt)
         .outerjoin(loans, loans.c.position_id == SolvencyPosition.position_id)
         .where(SolvencyPosition.chain_id == chain.chain_id, SolvencyPosition.vault_address == chain.vault_address)
     )
-    return {position: int(owed) for position, owed in await session.execute(query)}
+    rows = (await session.execute(query)).all()
+    return {row[0]: int(row[1]) for row in rows}, {row[0]: row[2] for row in rows}
 
 
-async def _outside_later(session: AsyncSession, chain: EngineChain, evidence: Evidence) -> Iterable[tuple[int, int]]:
-    query = (
-        select(OutsideMovement.position_id, func.sum(OutsideMovement.principal))
-        .where(
-            OutsideMovement.chain_id == chain.chain_id,
-            OutsideMovement.vault_address == chain.vault_address,
-            OutsideMovement.block_number > evidence.block.number,
-        )
-        .group_by(OutsideMovement.position_id)
+async def _moving(session: AsyncSession, chain: EngineChain, evidence: Evidence) -> set[int]:
+    waiting = (
+        select(Loan.id)
+        .join(Reservation, Reservation.operation_id == Loan.operation_id)
+        .where(Reservation.state == ReservationState.RESERVED)
     )
-    return [(position, int(principal)) for position, principal in await session.execute(query)]
+    query = select(OutsideMovement.position_id).where(
+        OutsideMovement.chain_id == chain.chain_id,
+        OutsideMovement.vault_address == chain.vault_address,
+        or_(OutsideMovement.block_number > evidence.block.number, OutsideMovement.loan_id.in_(waiting)),
+    )
+    return set(await session.scalars(query))
 
 
-async def _by_legs(session: AsyncSession, chain: EngineChain, evidence: Evidence) -> list[tuple[int, int]]:
-    """By how much legs changed a position up to B that is not recorded, or after B that is."""
+async def _by_legs(session: AsyncSession, chain: EngineChain, evidence: Evidence) -> defaultdict[int, int]:
     recorded = _is_recorded()
     query = (
         select(ChainTransaction.result_block, ChainTransaction.logs, recorded)
@@ -133,12 +149,12 @@ async def _by_legs(session: AsyncSession, chain: EngineChain, evidence: Evidence
             or_(~recorded, ChainTransaction.result_block > evidence.block.number),
         )
     )
-    changes = []
+    by_legs: defaultdict[int, int] = defaultdict(int)
     for block, logs, is_recorded in await session.execute(query):
         if is_recorded != (block is not None and block <= evidence.block.number):
-            sign = -1 if is_recorded else 1
-            changes += [(position, sign * change) for position, change in _changes(chain, map(_log, logs or []))]
-    return changes
+            for position, change in _changes(chain, map(_log, logs or [])):
+                by_legs[position] += -change if is_recorded else change
+    return by_legs
 
 
 def _is_recorded() -> ColumnElement[bool]:
@@ -158,13 +174,17 @@ def _to_vault(chain: EngineChain) -> tuple[ColumnElement[bool], ...]:
     )
 
 
-async def _in_flight(session: AsyncSession, chain: EngineChain) -> list[tuple[int, TxHash]]:
+async def _in_flight(session: AsyncSession, chain: EngineChain, evidence: Evidence) -> dict[int, list[TxHash]]:
     query = (
         select(ChainTransaction.call["position_id"].astext, ChainAttempt.hash)
         .join(ChainAttempt, ChainAttempt.transaction_id == ChainTransaction.id)
         .where(*_to_vault(chain), ChainTransaction.state.in_(IN_FLIGHT_STATES), ChainTransaction.result_block.is_(None))
     )
-    return [(int(position), TxHash(tx_hash)) for position, tx_hash in await session.execute(query)]
+    hashes: defaultdict[int, list[TxHash]] = defaultdict(list)
+    for position, tx_hash in await session.execute(query):
+        if tx_hash in evidence.movements:
+            hashes[int(position)].append(TxHash(tx_hash))
+    return hashes
 
 
 async def _unrecorded(chain: EngineChain, position: int, hashes: Sequence[TxHash]) -> int:

@@ -8,7 +8,7 @@ count by their logs.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Row, Select, case, func, select
+from sqlalchemy import ColumnElement, Row, Select, case, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.audit.evidence import Evidence, Movement
@@ -56,6 +56,7 @@ class Transfers:
 async def check_transfers(session: AsyncSession, chain: EngineChain, evidence: Evidence) -> Transfers:
     audit = _TransferAudit(session, chain, evidence, Cash(-await book.balance(session, accounts.PLATFORM_WALLET)))
     await audit.match_legs()
+    await audit.find_without_attempt()
     await audit.match_inbound()
     read_up_to = await audit.explain_the_rest()
     surplus = audit.compare_cash(read_up_to)
@@ -82,6 +83,18 @@ class _TransferAudit:
         rows = await self._session.stream(_legs(self._chain), execution_options={"yield_per": _ROWS_AT_A_TIME})
         async for row in rows:
             self._match_leg(row)
+
+    async def find_without_attempt(self) -> None:
+        """A leg that succeeded by a transaction which is not known as its own."""
+        attempt = exists().where(
+            ChainAttempt.hash == ChainTransaction.result_tx_hash, ChainAttempt.transaction_id == ChainTransaction.id
+        )
+        query = select(ChainTransaction.id, ChainTransaction.operation_id, ChainTransaction.leg).where(
+            *_ours(self._chain), ChainTransaction.state == TransactionState.FINAL_OK, ~attempt
+        )
+        for row_id, operation_id, leg in await self._session.execute(query):
+            detail = f"{leg} of {operation_id} is FINAL_OK by a transaction that is none of its attempts"
+            self.finding.broken(f"{operation_id}/{leg}/attempt", detail, f"chain_transactions {row_id}")
 
     def _match_leg(self, row: LegRow) -> None:
         tx_hash, row_id, _, leg, _, state, amount, result, block, posted = row
@@ -201,8 +214,12 @@ def _legs(
         )
         .join(ChainTransaction, ChainTransaction.id == ChainAttempt.transaction_id)
         .outerjoin(posted, same_leg)
-        .where(ChainTransaction.chain_id == chain.chain_id, ChainTransaction.signer == chain.wallet)
+        .where(*_ours(chain))
     )
+
+
+def _ours(chain: EngineChain) -> tuple[ColumnElement[bool], ...]:
+    return ChainTransaction.chain_id == chain.chain_id, ChainTransaction.signer == chain.wallet
 
 
 def _inbound(chain: EngineChain) -> Select[int, str, int, str, int, int, int]:
