@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check faults faults-full bench lock clean
+.PHONY: help install demo audit test check faults faults-full bench lock clean
 
 BIN := .venv/bin
 INSTALLED := .venv/installed
@@ -33,6 +33,9 @@ $(INSTALLED): $(LOCKS)
 
 demo: install ## a borrow and a repayment on the real stack, live; ONCE=1 ends when it is done
 	@exec $(BIN)/python -m sandbox.demo $(if $(ONCE),--once)
+
+audit: install ## every invariant of money.md, of the engine that ENGINE_… variables name, or of the demo's state
+	@exec $(BIN)/python $(if $(ENGINE_DATABASE_URL),audit.py,-m sandbox.audit)
 
 test: install ## the whole suite
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)

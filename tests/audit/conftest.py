@@ -15,6 +15,7 @@ from chain.client import ChainClient
 from chain.engine_chain import EngineChain
 from models.tables.session import open_database, transactions
 from sandbox.services import Anvil, Postgres, Temporal
+from settings import Settings
 from tests.chain.world import USD
 from tests.engine import Engine, engine_builder, until
 from tests.workflows.test_repay_table import days_pass, seen
@@ -36,6 +37,7 @@ class AtRest:
 
     database: str
     chain: EngineChain
+    settings: Settings
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,10 @@ async def at_rest(  # noqa: PLR0917 - pytest hands fixtures over by name
     name = f"at_rest_{uuid4().hex}"
     url = services_portal.call(postgres.create_database, name, migrated_template)
     build = engine_builder(anvil, temporal_server, url, tmp_path_factory.mktemp("at_rest"))
-    async with build() as engine:
-        async with engine.lane(), engine.loans():
-            await live_a_little(engine)
-        chain = engine.chain
+    async with build() as engine, engine.lane(), engine.loans():
+        await live_a_little(engine)
     async with ChainClient(anvil.url) as client:
-        yield AtRest(name, replace(chain, client=client))
+        yield AtRest(name, replace(engine.chain, client=client), engine.settings)
     services_portal.call(postgres.drop_database, name)
 
 

@@ -34,6 +34,16 @@ async def tell_once(folder: Path) -> str:
     return printed.decode()
 
 
+async def audit_what_is_left(folder: Path) -> str:
+    """The audit of a demo that has ended finds every invariant to hold, and leaves nothing running either."""
+    command = [sys.executable, "-m", "sandbox.audit", "--folder", str(folder)]
+    audit = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=PIPE, stderr=STDOUT)
+    printed, _ = await audit.communicate()
+    assert audit.returncode == 0, printed.decode()
+    assert await nothing_runs(folder)
+    return printed.decode()
+
+
 async def nothing_runs(folder: Path) -> bool:
     """Whoever works in a part's folder holds its lock for as long as it lives."""
     async with AsyncExitStack() as locks:
@@ -48,6 +58,7 @@ async def test_the_demo_ends_well_goes_on_and_starts_afresh_when_its_chain_is_go
     assert SEEDING in await tell_once(tmp_path)
     manifest = (tmp_path / "manifest.json").read_text()
     assert stat.S_IMODE((tmp_path / "demo.env").stat().st_mode) == stat.S_IRUSR | stat.S_IWUSR
+    assert "Every invariant holds" in await audit_what_is_left(tmp_path)
     assert SEEDING not in await tell_once(tmp_path)
     assert (tmp_path / "manifest.json").read_text() == manifest
     (tmp_path / "anvil" / "state.json").unlink()
