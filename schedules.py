@@ -24,6 +24,7 @@ from temporalio.client import (
 
 from settings import Settings
 from workflows.options import LOANS_QUEUE
+from workflows.reconcile import ReconcileWorkflow
 from workflows.sweep import SweepWorkflow
 
 CATCH_UP = timedelta(minutes=1)
@@ -40,7 +41,10 @@ class Recurring:
 
 
 def recurring(settings: Settings) -> Sequence[Recurring]:
-    return (Recurring("sweep", SweepWorkflow, settings.sweep_every),)
+    return (
+        Recurring("reconcile", ReconcileWorkflow, settings.reconcile_every),
+        Recurring("sweep", SweepWorkflow, settings.sweep_every),
+    )
 
 
 async def keep_schedules(temporal: Client, rows: Sequence[Recurring]) -> None:

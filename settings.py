@@ -86,6 +86,8 @@ class Settings(DatabaseSettings):
     proof_wait: timedelta = timedelta(minutes=30)
 
     sweep_every: timedelta = timedelta(minutes=1)
+    reconcile_every: timedelta = timedelta(minutes=5)
+    """Between two audits of all invariants, on which the engine acts by itself."""
     """How often open operations whose workflow is gone are looked for."""
     give_up_after: timedelta = timedelta(minutes=10)
     """How old a request must be, whose workflow never started, to be NOT_STARTED."""

@@ -17,6 +17,7 @@ from activities.loans import LoanActivities
 from activities.operators import OperatorActivities
 from activities.partners import PartnerActivities
 from activities.positions import PositionActivities
+from activities.reconciliation import ReconciliationActivities
 from activities.refusals import RefusalInterceptor
 from activities.repayments import RepaymentActivities
 from activities.reviews import ReviewActivities
@@ -31,6 +32,7 @@ from settings import Settings
 from workflows.borrow import BorrowWorkflow
 from workflows.operate import OperateWorkflow
 from workflows.options import LOANS_QUEUE, WAITING_QUEUE
+from workflows.reconcile import ReconcileWorkflow
 from workflows.repay import RepayWorkflow
 from workflows.sweep import SweepWorkflow
 
@@ -38,7 +40,7 @@ WAITING_SLOTS = 5_000
 STEP_SLOTS = 100
 GRACE = timedelta(seconds=20)
 
-WORKFLOWS = (BorrowWorkflow, RepayWorkflow, OperateWorkflow, SweepWorkflow)
+WORKFLOWS = (BorrowWorkflow, RepayWorkflow, OperateWorkflow, ReconcileWorkflow, SweepWorkflow)
 STORIES = {OperationKind.BORROW: BorrowWorkflow.__name__, OperationKind.REPAY: RepayWorkflow.__name__}
 
 
@@ -61,6 +63,7 @@ def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Wo
     operators = OperatorActivities(transaction, chain)
     partners = PartnerActivities(transaction, chain.chain_id, chain.oaid_address)
     positions = PositionActivities(transaction, chain)
+    reconciliation = ReconciliationActivities(transaction, chain)
     repayments = RepaymentActivities(transaction, chain, settings.pace, settings.residue_cap)
     reviews = ReviewActivities(transaction)
     sweeps = SweepActivities(transaction, temporal, STORIES, LOANS_QUEUE, settings.give_up_after)
@@ -85,6 +88,7 @@ def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Wo
         operators.record_action,
         partners.authorize_partner,
         partners.authorize_repayment,
+        reconciliation.conclude,
         repayments.accept_repayment,
         repayments.apply_repayment,
         repayments.claim_transfer,
@@ -101,6 +105,7 @@ def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Wo
         SettlementActivities(chain).await_settlement,
         funding.await_transfer,
         legs.confirm_transaction,
+        reconciliation.look,
         sweeps.sweep,
     ]
     stories = Worker(

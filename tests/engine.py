@@ -417,9 +417,7 @@ def engine_builder(anvil: Anvil, temporal_server: Temporal, database_url: str, t
                 platform_wallet=wallet.address,
                 treasury_addresses=(treasury.address,),
                 key_mode="sandbox",
-                confirmations=1,
-                inbound_from_block=(await chain.head()).number,
-                **{**TEST_PACE, **settings},
+                **{"confirmations": 1, "inbound_from_block": (await chain.head()).number, **TEST_PACE, **settings},
             )
             engines_client = await stack.enter_async_context(WatchedClient(configured.rpc_url.get_secret_value()))
             opened = database.open_database(configured.database_url.get_secret_value())

@@ -1,0 +1,60 @@
+"""The audit is right while the engine is at work: whatever moment it hits, what is under way is no breach."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from activities.audit.checker import audit
+from activities.audit.findings import AuditReport, Finding
+from sandbox.services import Anvil, Temporal
+from tests.chain.world import USD
+from tests.engine import Borrower, Engine, engine_builder, until
+
+BORROWERS = 12
+AMOUNT = 1_000 * USD
+
+
+@pytest.fixture
+async def deep_engine(
+    anvil_interval: Anvil, temporal_server: Temporal, database_url: str, tmp_path: Path
+) -> AsyncIterator[Engine]:
+    """An engine that waits for three blocks, on a chain with ten a second: much is mined, final and not recorded yet."""
+    build = engine_builder(anvil_interval, temporal_server, database_url, tmp_path)
+    async with build(confirmations=3) as built, built.lane(), built.loans():
+        await built.fund_float()
+        await until(built.float_is_booked)
+        yield built
+
+
+async def borrow_and_repay(engine: Engine, borrower: Borrower) -> None:
+    await engine.active_loan(borrower, AMOUNT)
+    await engine.finished(await engine.repay(borrower, {"amount": str(AMOUNT // 4)}))
+    await engine.finished(await engine.repay(borrower, {"payoff": True}))
+
+
+async def audit_until(engine: Engine, done: asyncio.Event) -> list[AuditReport]:
+    reports = []
+    while not done.is_set():
+        reports.append(await audit(engine.transaction, engine.chain))
+    return reports
+
+
+def corrected(finding: Finding) -> bool:
+    """Whether the ledger's cash had to be brought to the audit's block."""
+    return "+0 by legs" not in finding.notes[0] or "+0 from after" not in finding.notes[0]
+
+
+@pytest.mark.timeout(300)
+async def test_audits_during_load_report_no_breach(deep_engine: Engine) -> None:
+    """Borrows and repayments run at once while audits follow one another, and many of them meet work half done."""
+    engine, done = deep_engine, asyncio.Event()
+    borrowers = [await engine.new_borrower() for _ in range(BORROWERS)]
+    audits = asyncio.create_task(audit_until(engine, done))
+    await asyncio.gather(*(borrow_and_repay(engine, borrower) for borrower in borrowers))
+    done.set()
+    reports = await audits
+    assert [str(breach) for report in reports for breach in report.breaches] == []
+    assert sum(corrected(report.findings[2]) for report in reports) >= 5
+    await engine.assert_sound()

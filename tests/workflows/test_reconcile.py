@@ -1,0 +1,117 @@
+"""The engine audits itself: what is missing pauses the signer, what is too much never does (money.md section 8)."""
+
+import asyncio
+from collections.abc import Sequence
+from uuid import uuid4
+
+from sqlalchemy import select
+
+from chain.client import ChainClient
+from chain.contracts.usdc import encode_transfer_from
+from chain.signers import resume_signer
+from contracts.deploy import Sender, Transaction
+from contracts.funding import mint_usdc
+from models import accounts
+from models.messages.reconcile import Reconciliation
+from models.statuses import EventType, IncidentKind
+from models.tables import book
+from models.tables.operations import Event
+from models.tables.operators import Incident
+from models.tables.transactions import ChainSigner
+from sandbox.services import Anvil
+from tests.chain.world import USD, new_sender
+from tests.engine import BuildEngine, Engine, until
+from tests.workflows.test_repay_table import seen
+from workflows.options import LOANS_QUEUE
+from workflows.reconcile import ReconcileWorkflow
+
+STOLEN = 100 * USD
+
+
+async def reconcile(engine: Engine) -> Reconciliation:
+    """One run, on a chain that goes on meanwhile."""
+    run = asyncio.ensure_future(
+        engine.temporal.execute_workflow(ReconcileWorkflow.run, id=f"reconcile-{uuid4().hex}", task_queue=LOANS_QUEUE)
+    )
+    while not run.done():
+        await engine.client.rpc.call("evm_mine")
+        await asyncio.wait({run}, timeout=0.2)
+    return await run
+
+
+async def open_incidents(engine: Engine) -> Sequence[Incident]:
+    query = select(Incident).where(Incident.closed_at.is_(None)).order_by(Incident.subject)
+    async with engine.transaction() as session:
+        return (await session.scalars(query)).all()
+
+
+async def paused_by(engine: Engine) -> str | None:
+    async with engine.transaction() as session:
+        return await session.scalar(select(ChainSigner.paused_by))
+
+
+async def steal(engine: Engine) -> str:
+    """The wallet's key sends USDC past the engine."""
+    thief = Sender(engine.client, engine.signer_file.read_text())
+    return await engine.transfer(thief, engine.partner.settlement.address, STOLEN)
+
+
+async def test_usdc_that_went_out_by_itself_pauses_the_signer(engine: Engine) -> None:
+    """A transfer that no leg explains is an incident with an event for operators, and the signer takes no nonce any more."""
+    tx_hash = await steal(engine)
+    result = await reconcile(engine)
+    assert result.paused
+    assert await paused_by(engine) == "reconciliation"
+    subjects = [incident.subject for incident in await open_incidents(engine)]
+    assert any(tx_hash in subject for subject in subjects)
+    assert f"invariant 3: {engine.chain.wallet}" in subjects
+    async with engine.transaction() as session:
+        told = select(Event.payload).where(Event.type == EventType.INCIDENT_OPENED)
+        assert sorted(payload["subject"] for payload in await session.scalars(told)) == subjects
+
+
+async def test_a_person_who_resumes_the_signer_is_not_overruled(engine: Engine) -> None:
+    """A breach that was seen before neither opens a second incident nor pauses again what a person has resumed."""
+    await steal(engine)
+    first = await reconcile(engine)
+    async with engine.transaction() as session:
+        assert await resume_signer(session, engine.chain.chain_id, engine.chain.wallet)
+    again = await reconcile(engine)
+    assert (again.breaches, again.opened, again.paused) == (first.breaches, 0, False)
+    assert await paused_by(engine) is None
+
+
+async def test_nobody_stops_the_engine_by_sending_it_usdc(engine: Engine) -> None:
+    """A stranger's base unit, and a transfer of nothing that he has logged in the wallet's name, are no incident at all."""
+    stranger = await new_sender(engine.client)
+    await mint_usdc(engine.owner, engine.contracts, stranger.address, 1)
+    poison = encode_transfer_from(engine.chain.wallet, stranger.address, 0)
+    (receipt,) = await stranger.send(Transaction(engine.contracts.usdc, poison))
+    assert receipt.succeeded
+    assert len(receipt.logs) == 1
+    tx_hash = await engine.transfer(stranger, engine.chain.wallet, 1)
+    await until(lambda: seen(engine, tx_hash))
+    result = await reconcile(engine)
+    assert (result.breaches, result.booked, result.paused) == (0, 0, False)
+    assert await open_incidents(engine) == []
+    assert await paused_by(engine) is None
+    await engine.active_loan(await engine.new_borrower())
+
+
+async def test_a_surplus_goes_to_suspense_and_alerts(build_engine: BuildEngine, anvil: Anvil) -> None:
+    """USDC from before the engine's first block is booked once, an incident while it is news, and pauses nothing."""
+    async with ChainClient(anvil.url) as client:
+        head = (await client.head()).number
+    async with build_engine(inbound_from_block=head + 1_000) as engine, engine.loans():
+        await mint_usdc(engine.owner, engine.contracts, engine.chain.wallet, 7)
+        await engine.client.rpc.call("anvil_mine", hex(1_000))
+        async with engine.lane():
+            result = await reconcile(engine)
+            assert (result.booked, result.opened, result.paused) == (7, 1, False)
+            assert [incident.kind for incident in await open_incidents(engine)] == [IncidentKind.SURPLUS]
+            async with engine.transaction() as session:
+                assert await book.balance(session, accounts.SUSPENSE) == 7
+            again = await reconcile(engine)
+            assert (again.breaches, again.booked) == (0, 0)
+            assert await open_incidents(engine) == []
+            await engine.assert_sound()

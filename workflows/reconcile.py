@@ -1,0 +1,45 @@
+"""The reconciliation: the engine audits itself by the clock, looks twice, and acts on what it saw twice (money.md section 8)."""
+
+from datetime import timedelta
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities.reconciliation import ReconciliationActivities
+    from models.messages.reconcile import Conclude, Look, Reconciliation, Seen
+    from workflows.options import HEARTBEAT_TIMEOUT, PATIENT_RETRY, STEP_TIMEOUT, WAITING_QUEUE
+
+LIMIT = timedelta(minutes=30)
+"""For one audit, waits for a later block and for a node that is away included; then the schedule's next run is the retry."""
+
+
+@workflow.defn
+class ReconcileWorkflow:
+    @workflow.run
+    async def run(self) -> Reconciliation:
+        seen = await self._look(Look(), "audit")
+        if not seen.breaches:
+            return await self._conclude(Conclude(last=seen))
+        again = await self._look(Look(later_than=seen.block), f"audit again: {len(seen.breaches)} breaches were seen")
+        return await self._conclude(Conclude(last=again, before=seen))
+
+    async def _look(self, look: Look, summary: str) -> Seen:
+        return await workflow.execute_activity_method(
+            ReconciliationActivities.look,
+            look,
+            task_queue=WAITING_QUEUE,
+            schedule_to_close_timeout=LIMIT,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=PATIENT_RETRY,
+            summary=summary,
+        )
+
+    async def _conclude(self, conclude: Conclude) -> Reconciliation:
+        return await workflow.execute_activity_method(
+            ReconciliationActivities.conclude,
+            conclude,
+            schedule_to_close_timeout=LIMIT,
+            start_to_close_timeout=STEP_TIMEOUT,
+            retry_policy=PATIENT_RETRY,
+            summary="conclude",
+        )
