@@ -82,13 +82,15 @@ class Partners:
 
     doors: Sequence[httpx.AsyncClient]
     told: list[tuple[Request, Told]] = field(default_factory=list)
+    asked: int = 0
     repeats: int = 0
     failures: list[str] = field(default_factory=list)
     """Answers with 500: the engine may be away, and it may not be wrong."""
 
     async def ask(self, request: Request) -> Told:
         """The decision, whatever it takes to hear of it."""
-        number = len(self.told)
+        self.asked += 1
+        number = self.asked
         while True:
             answer = await self._once(request, number)
             if answer is not None and _is_decided(answer):

@@ -5,6 +5,7 @@ from tests.faults.campaigns.at_once import LimitRace, SameRequest
 from tests.faults.campaigns.chaos import Chaos
 from tests.faults.campaigns.lane_takeover import LaneTakeover
 from tests.faults.campaigns.many_processes import ManyProcesses
+from tests.faults.campaigns.parts_away import PartsAway
 from tests.faults.campaigns.reorgs import Reorgs
 from tests.faults.campaigns.stalled_submits import StalledSubmits
 
@@ -16,4 +17,5 @@ CAMPAIGNS: tuple[Campaign, ...] = (
     Chaos(),
     SameRequest(),
     LimitRace(),
+    PartsAway(),
 )
