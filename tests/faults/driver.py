@@ -126,7 +126,7 @@ async def driven(
     async with AsyncExitStack() as stack:
         proxy = await stack.enter_async_context(proxy_before(site.anvil.url))
         behind = Site(site.folder, site.database_url, site.temporal, site.anvil, proxy.url)
-        running = await stack.enter_async_context(open_running(behind, **PACE, **settings))
+        running = await stack.enter_async_context(open_running(behind, **{**PACE, **settings}))
         await running.processes.start(LANE, role="lane")
         await running.processes.start(LOANS, role="loans")
         await start_and_fund(running, API)

@@ -8,6 +8,7 @@ from tests.faults.campaigns.many_processes import ManyProcesses
 from tests.faults.campaigns.parts_away import PartsAway
 from tests.faults.campaigns.reorgs import Reorgs
 from tests.faults.campaigns.stalled_submits import StalledSubmits
+from tests.faults.campaigns.workflow_events import WorkflowEvents
 
 CAMPAIGNS: tuple[Campaign, ...] = (
     ManyProcesses(),
@@ -18,4 +19,5 @@ CAMPAIGNS: tuple[Campaign, ...] = (
     SameRequest(),
     LimitRace(),
     PartsAway(),
+    WorkflowEvents(),
 )
