@@ -37,7 +37,7 @@ class ReconciliationActivities:
     @activity.defn
     async def look(self, asked: Look) -> Seen:
         """One audit. Raises NodeLags where no later block is final yet."""
-        report = await with_heartbeats(audit(self._transaction, self._chain))
+        report = await with_heartbeats(audit(self._transaction, self._chain, since=asked.since))
         if report.block <= asked.later_than:
             raise NodeLags(report.block, asked.later_than + 1)
         return _seen(report)

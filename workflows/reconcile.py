@@ -11,17 +11,27 @@ with workflow.unsafe.imports_passed_through():
 
 LIMIT = timedelta(minutes=30)
 """For one audit, waits for a later block and for a node that is away included; then the schedule's next run is the retry."""
+WHOLE_EVERY = timedelta(days=1)
+"""In between, a run reads the chain from where the last one found nothing: a year of blocks is too much for every time."""
 
 
 @workflow.defn
 class ReconcileWorkflow:
     @workflow.run
     async def run(self) -> Reconciliation:
-        seen = await self._look(Look(), "audit")
+        last = workflow.get_last_completion_result(Reconciliation) or Reconciliation(block=-1)
+        whole = last.whole_at is None or workflow.now() - last.whole_at >= WHOLE_EVERY
+        since = None if whole else last.sound_up_to
+        seen = await self._look(Look(since=since), "audit")
+        carried = {
+            "sound_up_to": None if seen.breaches else seen.block,
+            "whole_at": workflow.now() if since is None else last.whole_at,
+        }
         if not seen.breaches:
-            return await self._conclude(Conclude(last=seen))
-        again = await self._look(Look(later_than=seen.block), f"audit again: {len(seen.breaches)} breaches were seen")
-        return await self._conclude(Conclude(last=again, before=seen))
+            return (await self._conclude(Conclude(last=seen))).model_copy(update=carried)
+        look = Look(later_than=seen.block, since=since)
+        again = await self._look(look, f"audit again: {len(seen.breaches)} breaches were seen")
+        return (await self._conclude(Conclude(last=again, before=seen))).model_copy(update=carried)
 
     async def _look(self, look: Look, summary: str) -> Seen:
         return await workflow.execute_activity_method(

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.contracts.usdc import TRANSFER_EVENT, decode_transfer
@@ -16,7 +16,9 @@ from chain.engine_chain import EngineChain
 from chain.errors import RpcUnavailable
 from chain.legs import address_topic
 from chain.types import Block, BlockNumber, Log
-from models.tables.loans import SolvencyPosition
+from models.statuses import TERMINAL_LOAN_STATUSES, OperationState
+from models.tables.loans import Loan, SolvencyPosition
+from models.tables.operations import Operation
 from models.tables.session import Transaction
 from models.tables.transactions import ChainCursor, ChainTransaction
 
@@ -55,10 +57,10 @@ class _Scope:
     positions: Sequence[int]
 
 
-async def gather(transaction: Transaction, chain: EngineChain) -> Evidence:
+async def gather(transaction: Transaction, chain: EngineChain, since: int | None) -> Evidence:
     """Raises RpcUnavailable where no block is final yet, or the chain changed while it was read."""
     async with transaction() as session:
-        scope = await _scope(session, chain)
+        scope = await _scope(session, chain, since)
     block = await _newest_final_block(chain)
     first = block.number if scope.first_block is None else scope.first_block
     movements = await _movements(chain, first, block.number)
@@ -71,19 +73,40 @@ async def gather(transaction: Transaction, chain: EngineChain) -> Evidence:
     return Evidence(block, first, movements, balance, nonce, principals)
 
 
-async def _scope(session: AsyncSession, chain: EngineChain) -> _Scope:
-    """The scan for inbound transfers and the first leg of all say where the wallet's story begins."""
+async def _scope(session: AsyncSession, chain: EngineChain, since: int | None) -> _Scope:
+    """The scan for inbound transfers and the first leg of all say where the wallet's story begins.
+
+    With ``since``, it begins there, or at the oldest leg that the ledger may not have posted; and only positions that a
+    loan or a debt stands on are looked at.
+    """
+    ours = (ChainTransaction.chain_id == chain.chain_id, ChainTransaction.signer == chain.wallet)
     scan = select(func.min(ChainCursor.first_block)).where(
         ChainCursor.chain_id == chain.chain_id, ChainCursor.address == chain.wallet
     )
-    first_leg = select(func.min(ChainTransaction.result_block)).where(
-        ChainTransaction.chain_id == chain.chain_id, ChainTransaction.signer == chain.wallet
-    )
+    legs = select(func.min(ChainTransaction.result_block)).where(*ours)
     positions = select(SolvencyPosition.position_id).where(
         SolvencyPosition.chain_id == chain.chain_id, SolvencyPosition.vault_address == chain.vault_address
     )
-    starts = [start for start in (await session.scalar(scan), await session.scalar(first_leg)) if start is not None]
-    return _Scope(min(starts, default=None), list(await session.scalars(positions)))
+    starts = [await session.scalar(scan), await session.scalar(legs)]
+    first = min((start for start in starts if start is not None), default=None)
+    if since is not None and first is not None:
+        unposted = legs.join(Operation, Operation.id == ChainTransaction.operation_id).where(
+            Operation.state != OperationState.DONE
+        )
+        oldest = await session.scalar(unposted)
+        first = max(first, since if oldest is None else min(since, oldest))
+        positions = positions.where(_in_use())
+    return _Scope(first, list(await session.scalars(positions)))
+
+
+def _in_use() -> ColumnElement[bool]:
+    loan = exists().where(
+        Loan.chain_id == SolvencyPosition.chain_id,
+        Loan.vault_address == SolvencyPosition.vault_address,
+        Loan.position_id == SolvencyPosition.position_id,
+        Loan.status.not_in(TERMINAL_LOAN_STATUSES),
+    )
+    return or_(SolvencyPosition.total_partner_debt > 0, SolvencyPosition.outside_debt > 0, loan)
 
 
 async def _newest_final_block(chain: EngineChain) -> Block:

@@ -8,7 +8,7 @@ count by their logs.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Row, Select, case, exists, func, select
+from sqlalchemy import ColumnElement, Row, Select, case, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.audit.evidence import Evidence, Movement
@@ -80,7 +80,9 @@ class _TransferAudit:
         self._owned = 0
 
     async def match_legs(self) -> None:
-        rows = await self._session.stream(_legs(self._chain), execution_options={"yield_per": _ROWS_AT_A_TIME})
+        rows = await self._session.stream(
+            _legs(self._chain, self._evidence), execution_options={"yield_per": _ROWS_AT_A_TIME}
+        )
         async for row in rows:
             self._match_leg(row)
 
@@ -105,7 +107,7 @@ class _TransferAudit:
         elif state is TransactionState.FINAL_OK and tx_hash == result and block is not None:
             if block > self._evidence.block.number:
                 self._cash.later += posted or 0
-            elif block >= self._evidence.first_block and _effect(leg, amount) != 0:
+            elif _effect(leg, amount) != 0:
                 detail = f"{_name(row)} is final in {tx_hash}, which moved no USDC on chain"
                 self.finding.broken(f"{_name(row)}/logs", detail, f"chain_transactions {row_id}")
 
@@ -125,7 +127,9 @@ class _TransferAudit:
             self._cash.unposted += moved
 
     async def match_inbound(self) -> None:
-        rows = await self._session.stream(_inbound(self._chain), execution_options={"yield_per": _ROWS_AT_A_TIME})
+        rows = await self._session.stream(
+            _inbound(self._chain, self._evidence), execution_options={"yield_per": _ROWS_AT_A_TIME}
+        )
         async for row_id, tx_hash, log_index, sender, amount, block, booked in rows:
             name, row = f"{tx_hash}/{log_index}", f"inbound_transfers {row_id}"
             if booked != amount:
@@ -185,7 +189,7 @@ class _TransferAudit:
 
 
 def _legs(
-    chain: EngineChain,
+    chain: EngineChain, evidence: Evidence
 ) -> Select[str, int, str, str, int, TransactionState, int, str | None, int | None, int | None]:
     """Each attempt of each leg with a nonce, with what the ledger has posted for the leg."""
     into = case((LedgerTransfer.debit_account == accounts.PLATFORM_WALLET, LedgerTransfer.amount), else_=0)
@@ -199,6 +203,7 @@ def _legs(
         & (posted.c.leg == ChainTransaction.leg)
         & (posted.c.generation == ChainTransaction.generation)
     )
+    mined_at = ChainTransaction.result_block
     return (
         select(
             ChainAttempt.hash,
@@ -214,7 +219,7 @@ def _legs(
         )
         .join(ChainTransaction, ChainTransaction.id == ChainAttempt.transaction_id)
         .outerjoin(posted, same_leg)
-        .where(*_ours(chain))
+        .where(*_ours(chain), or_(mined_at.is_(None), mined_at >= evidence.first_block))
     )
 
 
@@ -222,7 +227,7 @@ def _ours(chain: EngineChain) -> tuple[ColumnElement[bool], ...]:
     return ChainTransaction.chain_id == chain.chain_id, ChainTransaction.signer == chain.wallet
 
 
-def _inbound(chain: EngineChain) -> Select[int, str, int, str, int, int, int]:
+def _inbound(chain: EngineChain, evidence: Evidence) -> Select[int, str, int, str, int, int, int]:
     booked = (
         select(func.coalesce(func.sum(LedgerTransfer.amount), 0))
         .where(
@@ -240,7 +245,7 @@ def _inbound(chain: EngineChain) -> Select[int, str, int, str, int, int, int]:
         InboundTransfer.amount,
         InboundTransfer.block_number,
         booked,
-    ).where(InboundTransfer.chain_id == chain.chain_id)
+    ).where(InboundTransfer.chain_id == chain.chain_id, InboundTransfer.block_number >= evidence.first_block)
 
 
 def _effect(leg: str, amount: int) -> int:

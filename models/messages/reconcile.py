@@ -1,13 +1,16 @@
 """Payloads of ``ReconcileWorkflow``. Amounts are base units."""
 
+from datetime import datetime
+
 from models.messages.common import Message
 from models.statuses import IncidentKind
 
 
 class Look(Message):
-    """Asks for an audit at a block after ``later_than``."""
+    """Asks for an audit at a block after ``later_than``, of what happened ``since`` a block; of all, where that is None."""
 
     later_than: int = -1
+    since: int | None = None
 
 
 class SeenBreach(Message):
@@ -47,3 +50,7 @@ class Reconciliation(Message):
     """Surplus that went to suspense."""
     paused: bool = False
     """Whether the signer was paused by this."""
+    sound_up_to: int | None = None
+    """The block up to which the audit found nothing: the next run begins there. None where it found something."""
+    whole_at: datetime | None = None
+    """When everything was audited from the first block on."""

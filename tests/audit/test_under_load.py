@@ -35,9 +35,11 @@ async def borrow_and_repay(engine: Engine, borrower: Borrower) -> None:
 
 
 async def audit_until(engine: Engine, done: asyncio.Event) -> list[AuditReport]:
-    reports = []
+    """Of everything and of what came since the last one, by turns."""
+    reports: list[AuditReport] = []
     while not done.is_set():
-        reports.append(await audit(engine.transaction, engine.chain))
+        since = reports[-1].block if len(reports) % 2 else None
+        reports.append(await audit(engine.transaction, engine.chain, since=since))
     return reports
 
 

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 from uuid import uuid4
 
 from sqlalchemy import select
+from temporalio.client import ScheduleActionExecutionStartWorkflow
 
 from chain.client import ChainClient
 from chain.contracts.usdc import encode_transfer_from
@@ -19,6 +21,7 @@ from models.tables.operations import Event
 from models.tables.operators import Incident
 from models.tables.transactions import ChainSigner
 from sandbox.services import Anvil
+from schedules import Recurring, keep_schedules
 from tests.chain.world import USD, new_sender
 from tests.engine import BuildEngine, Engine, until
 from tests.workflows.test_repay_table import seen
@@ -115,3 +118,29 @@ async def test_a_surplus_goes_to_suspense_and_alerts(build_engine: BuildEngine, 
             assert (again.breaches, again.booked) == (0, 0)
             assert await open_incidents(engine) == []
             await engine.assert_sound()
+
+
+async def test_a_run_goes_on_from_where_the_last_one_found_nothing(engine: Engine) -> None:
+    """The schedule's second run begins at the first one's block, and all is read again only after a day."""
+    await engine.active_loan(await engine.new_borrower())
+    await keep_schedules(engine.temporal, [Recurring("reconcile", ReconcileWorkflow, timedelta(hours=1))])
+    first, second = [await triggered(engine, run) for run in (1, 2)]
+    assert first.sound_up_to == first.block
+    assert second.whole_at == first.whole_at is not None
+    assert second.breaches == 0
+
+
+async def triggered(engine: Engine, run: int) -> Reconciliation:
+    """What this run of the schedule concluded."""
+    schedule = engine.temporal.get_schedule_handle("reconcile")
+    await schedule.trigger()
+
+    async def started() -> bool:
+        return (await schedule.describe()).info.num_actions == run
+
+    await until(started)
+    action = (await schedule.describe()).info.recent_actions[-1].action
+    assert isinstance(action, ScheduleActionExecutionStartWorkflow)
+    handle = engine.temporal.get_workflow_handle(action.workflow_id, result_type=Reconciliation)
+    result: Reconciliation = await handle.result()
+    return result
