@@ -12,7 +12,7 @@ FROM python:3.13-slim
 RUN useradd --system --uid 10001 --no-create-home engine
 WORKDIR /engine
 COPY --from=build /engine/.venv /engine/.venv
-COPY alembic.ini audit.py schedules.py settings.py startup.py telemetry.py wiring.py worker.py ./
+COPY alembic.ini audit.py operate.py schedules.py settings.py startup.py telemetry.py wiring.py worker.py ./
 COPY migrations/ migrations/
 COPY models/ models/
 COPY chain/ chain/

@@ -12,17 +12,21 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from chain.client import ChainClient
 from chain.deployment import Deployment, check_deployment
 from chain.engine_chain import EngineChain
 from chain.errors import ChainError, ChainMisconfigured
 from settings import ENV_PREFIX, Settings
+from workflows.attention import ATTENTION_REASON
 
 Read = TypeVar("Read", bound=BaseSettings)
+ATTRIBUTE_POLL = timedelta(milliseconds=200)
 ALEMBIC_INI = Path(__file__).parent / "alembic.ini"
 NODE_PATIENCE, NODE_PAUSE = timedelta(seconds=20), timedelta(milliseconds=500)
 
@@ -75,6 +79,40 @@ async def connect_temporal(settings: Settings) -> Client:
             "TEMPORAL_ADDRESS", f"Temporal at {settings.temporal_address} cannot be reached ({error})"
         ) from error
     return client
+
+
+async def ensure_attention_is_shown(client: Client, limit: timedelta = timedelta(seconds=10)) -> None:
+    """Adds the search attribute by which operators find what waits for them, where the namespace has none.
+
+    Whether it is there is asked by the very query that operators use, which every kind of Temporal answers.
+    Raises SettingAtFault where it is missing and cannot be added, or is of another type.
+    """
+    if await _attention_is_shown(client):
+        return
+    keyword = {ATTENTION_REASON.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD}
+    command = f"temporal operator search-attribute create --namespace {client.namespace} --name {ATTENTION_REASON.name} --type Keyword"
+    try:
+        await client.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(namespace=client.namespace, search_attributes=keyword)
+        )
+        async with asyncio.timeout(limit.total_seconds()):
+            while not await _attention_is_shown(client):  # noqa: ASYNC110 - Temporal tells nobody when it knows a new attribute
+                await asyncio.sleep(ATTRIBUTE_POLL.total_seconds())
+    except (RPCError, TimeoutError) as error:
+        raise SettingAtFault(
+            "TEMPORAL_NAMESPACE",
+            f"it has no search attribute {ATTENTION_REASON.name} of type Keyword, and none could be added ({error!r}); run '{command}'",
+        ) from error
+
+
+async def _attention_is_shown(client: Client) -> bool:
+    try:
+        await client.count_workflows(f"{ATTENTION_REASON.name} STARTS_WITH 'settle'")
+    except RPCError as error:
+        if error.status is RPCStatusCode.INVALID_ARGUMENT:
+            return False
+        raise SettingAtFault("TEMPORAL_NAMESPACE", f"its workflows cannot be listed ({error})") from error
+    return True
 
 
 async def _check_patiently(settings: Settings, client: ChainClient) -> Deployment:

@@ -29,6 +29,7 @@ from startup import (
     check_database,
     connect_temporal,
     describe_chain,
+    ensure_attention_is_shown,
     read_settings,
 )
 from telemetry import configure_logging
@@ -105,6 +106,7 @@ async def serve(role: Role, stop: asyncio.Event) -> None:
             lane.add_done_callback(lambda _: stop.set())
         if role in (Role.ALL, Role.LOANS):
             temporal = await connect_temporal(settings)
+            await ensure_attention_is_shown(temporal)
             waiter = await stack.enter_async_context(LegWaiter(transactions(database), database.url))
             for worker in loans_workers(temporal, parts, waiter):
                 await stack.enter_async_context(worker)
