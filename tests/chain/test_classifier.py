@@ -25,6 +25,9 @@ CORPUS: list[tuple[SendClass, str, str]] = [
     ),
     (SendClass.SENT, "moonbeam", "submit transaction to pool failed: Pool(AlreadyImported)"),
     (SendClass.SENT, "cosmos", "tx already in mempool"),
+    (SendClass.SENT, "erigon 3", "INTERNAL_ERROR: existing txn with same hash"),
+    (SendClass.SENT, "reth", "already known"),
+    (SendClass.SENT, "op-geth", "already known"),
     (SendClass.RECONCILE, "geth", "nonce too low"),
     (SendClass.RECONCILE, "geth 1.13", "nonce too low: next nonce 12, tx nonce 11"),
     (SendClass.RECONCILE, "besu", "Nonce too low"),
@@ -51,6 +54,10 @@ CORPUS: list[tuple[SendClass, str, str]] = [
         "conflux",
         "Transaction 0x4a2cfa73267139d965ab86d41f2af16db09e62ff92a5abffd7f8e743f36f327c is discarded due to a too stale nonce",
     ),
+    (SendClass.RECONCILE, "erigon", "INTERNAL_ERROR: nonce too low"),
+    (SendClass.RECONCILE, "reth", "nonce too low: next nonce 12, tx nonce 11"),
+    (SendClass.RECONCILE, "op-geth", "nonce too low: next nonce 8, tx nonce 7"),
+    (SendClass.RECONCILE, "anvil", "nonce too low"),
     (SendClass.OURS_IS_LIVE, "geth", "replacement transaction underpriced"),
     (SendClass.OURS_IS_LIVE, "op-geth", "replacement transaction underpriced: new tx gas fee cap 2 <= 2 queued"),
     (SendClass.OURS_IS_LIVE, "besu", "Replacement transaction underpriced"),
@@ -72,6 +79,14 @@ CORPUS: list[tuple[SendClass, str, str]] = [
         ),
     ),
     (SendClass.OURS_IS_LIVE, "klaytn", "there is another tx which has the same nonce in the tx pool"),
+    (SendClass.OURS_IS_LIVE, "erigon", "INTERNAL_ERROR: replacement transaction underpriced"),
+    (SendClass.OURS_IS_LIVE, "erigon", "INTERNAL_ERROR: replaced by transaction with higher tip"),
+    (SendClass.OURS_IS_LIVE, "reth", "replacement transaction underpriced"),
+    (
+        SendClass.OURS_IS_LIVE,
+        "conflux",
+        "Tx with same nonce already inserted. To replace it, you need to specify a gas price > 20000000000",
+    ),
     (SendClass.REPRICE, "geth", "transaction underpriced"),
     (SendClass.REPRICE, "geth", "transaction underpriced: gas tip cap 0, minimum needed 1"),
     (SendClass.REPRICE, "geth", "max fee per gas less than block base fee"),
@@ -109,6 +124,11 @@ CORPUS: list[tuple[SendClass, str, str]] = [
     (SendClass.REPRICE, "arbitrum", "gas price too low"),
     (SendClass.REPRICE, "metis", "gas price too low: 18000000000 wei, use at least tx.gasPrice = 19500000000 wei"),
     (SendClass.REPRICE, "celo", "gasprice is less than gas price minimum floor"),
+    (SendClass.REPRICE, "erigon", "INTERNAL_ERROR: underpriced"),
+    (SendClass.REPRICE, "reth", "transaction underpriced"),
+    (SendClass.REPRICE, "reth", "max fee per gas less than block base fee"),
+    (SendClass.REPRICE, "anvil", "max fee per gas less than block base fee"),
+    (SendClass.REPRICE, "op-geth", "transaction underpriced: gas tip cap 1, minimum needed 1000000"),
     (SendClass.GAP, "geth", "nonce too high"),
     (SendClass.GAP, "geth 1.13", "nonce too high: tx nonce 14, gapped nonce 12"),
     (SendClass.GAP, "anvil", "Nonce too high"),
@@ -117,6 +137,13 @@ CORPUS: list[tuple[SendClass, str, str]] = [
     (SendClass.GAP, "besu", "Transaction nonce is too distant from current sender nonce"),
     (SendClass.GAP, "besu", "transaction nonce 10 does not match sender account nonce 1."),
     (SendClass.GAP, "zksync", "nonce too high. allowed nonce range: 427 - 477, actual: 527"),
+    (SendClass.GAP, "reth", "nonce too high"),
+    (SendClass.GAP, "op-geth", "gapped-nonce tx from delegated accounts"),
+    (
+        SendClass.GAP,
+        "arbitrum nitro",
+        "nonce too high: address 0x499E8Bd0E1D5a4a5CaEAC5f9Cf0DaeA1b7A9d8e9, tx: 7 state: 5",
+    ),
     (SendClass.FUNDS, "geth", "insufficient funds for gas * price + value"),
     (
         SendClass.FUNDS,
@@ -150,6 +177,13 @@ CORPUS: list[tuple[SendClass, str, str]] = [
         ),
     ),
     (SendClass.FUNDS, "openethereum", "Insufficient balance for transaction. Balance=100, Cost=200"),
+    (SendClass.FUNDS, "erigon", "INTERNAL_ERROR: insufficient funds"),
+    (SendClass.FUNDS, "reth", "insufficient funds for gas * price + value: have 9 want 21000"),
+    (
+        SendClass.FUNDS,
+        "op-geth",
+        "insufficient funds for gas * price + value: balance 9, tx cost 21000, overshot 20991",
+    ),
     (SendClass.INVALID, "geth", "exceeds block gas limit"),
     (SendClass.INVALID, "geth", "intrinsic gas too low"),
     (SendClass.INVALID, "geth 1.13", "intrinsic gas too low: gas 20000, minimum needed 21000"),
@@ -177,6 +211,14 @@ CORPUS: list[tuple[SendClass, str, str]] = [
         "openethereum",
         "Transaction cost exceeds current gas limit. Limit: 50, got: 100. Try decreasing supplied gas.",
     ),
+    (SendClass.INVALID, "erigon", "INTERNAL_ERROR: IntrinsicGas"),
+    (SendClass.INVALID, "erigon", "INTERNAL_ERROR: GasUintOverflow"),
+    (SendClass.INVALID, "erigon", "INTERNAL_ERROR: RLPTooLong"),
+    (SendClass.INVALID, "erigon", "gas limit too high. Max: 16777216"),
+    (SendClass.INVALID, "reth", "exceeds block gas limit"),
+    (SendClass.INVALID, "reth", "intrinsic gas too low"),
+    (SendClass.INVALID, "reth", "intrinsic gas too high"),
+    (SendClass.INVALID, "arbitrum nitro", "execution reverted: TransferHelper: TRANSFER_FROM_FAILED"),
     (SendClass.STOP, "geth", "invalid sender"),
     (SendClass.STOP, "geth", "invalid sender: invalid chain id for signer: have 4 want 1"),
     (SendClass.STOP, "anvil", "invalid chain id for signer"),
@@ -188,6 +230,14 @@ CORPUS: list[tuple[SendClass, str, str]] = [
     (SendClass.STOP, "geth", "only replay-protected (EIP-155) transactions allowed over RPC"),
     (SendClass.STOP, "geth", "tx fee (1.10 ether) exceeds the configured cap (1.00 ether)"),
     (SendClass.STOP, "arbitrum", "forbidden sender address"),
+    (SendClass.STOP, "erigon", "INTERNAL_ERROR: invalid sender"),
+    (SendClass.STOP, "reth", "invalid chain ID"),
+    (SendClass.STOP, "reth", "sender is not an EOA"),
+    (SendClass.STOP, "op-geth", "invalid sender: invalid chain id for signer: have 10 want 8453"),
+    (SendClass.UNKNOWN, "reth", "txpool is full"),
+    (SendClass.UNKNOWN, "op-geth", "in-flight transaction limit reached for delegated accounts"),
+    (SendClass.UNKNOWN, "erigon", "INTERNAL_ERROR: pending sub-pool is full"),
+    (SendClass.UNKNOWN, "erigon", "INTERNAL_ERROR: spammer"),
     (SendClass.UNKNOWN, "geth", "txpool is full"),
     (SendClass.UNKNOWN, "geth", "context deadline exceeded"),
     (SendClass.UNKNOWN, "geth", "account limit exceeded"),
@@ -230,3 +280,20 @@ def test_no_rule_is_hidden_by_an_earlier_one_that_means_something_else() -> None
     for place, rule in enumerate(RULES):
         earlier = [other for other in RULES[:place] if other.says in rule.says]
         assert all(other.means is rule.means for other in earlier), rule
+
+
+NODES = ("geth", "erigon", "nethermind", "besu", "op-geth", "arbitrum", "anvil", "reth")
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_the_corpus_hears_every_node_of_the_design(node: str) -> None:
+    """Each node says at least that it has the transaction or not its nonce, and that a wallet has too little gas."""
+    heard = {means for means, said_by, _ in CORPUS if said_by.split()[0] == node}
+    assert heard & {SendClass.SENT, SendClass.RECONCILE}
+    assert SendClass.FUNDS in heard
+    assert len(heard) >= 5
+
+
+def test_the_corpus_is_as_large_as_the_design_asks() -> None:
+    """Eighty real answers, each counted once for the node that gives it, those that no rule knows left out."""
+    assert len({(node, message) for means, node, message in CORPUS if means is not SendClass.UNKNOWN}) >= 80
