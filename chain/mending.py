@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from chain.alarms import Alarms
 from chain.attempts import AttemptSigner, Effect, StoredAttempt, cancellation, cancellation_request
 from chain.election import Office, lock_signer
+from chain.errors import Reverted, RpcError
 from chain.fees import FeeReader, Fees, raised
 from chain.reconcile import Reconciler
 from chain.sending import Outbox
@@ -63,8 +64,13 @@ class Mender:
             await self._alarms.open(IncidentKind.FEE_CAP_REACHED, leg.name, self._at_the_cap(leg, market))
         return fees
 
-    async def _cancellation(self) -> Effect:
-        gas = await self._node.simulate(cancellation_request(self._config.wallet))
+    async def _cancellation(self) -> Effect | None:
+        """None where the node cannot say what it takes: then cancellations wait, and hold up no bump."""
+        try:
+            gas = await self._node.simulate(cancellation_request(self._config.wallet))
+        except (Reverted, RpcError) as error:
+            self._log.warning("cancellation_not_simulated", error=str(error))
+            return None
         return cancellation(self._config.wallet, self._config.with_gas_margin(gas))
 
     def _at_the_cap(self, leg: Stuck, market: Market) -> str:
