@@ -2,19 +2,28 @@
 
 from tests.faults.campaign import Campaign
 from tests.faults.campaigns.at_once import LimitRace, SameRequest
+from tests.faults.campaigns.cancel_races import CancelRaces
 from tests.faults.campaigns.chaos import Chaos
 from tests.faults.campaigns.lane_takeover import LaneTakeover
 from tests.faults.campaigns.many_processes import ManyProcesses
+from tests.faults.campaigns.node_answers import NodeAnswers
 from tests.faults.campaigns.parts_away import PartsAway
+from tests.faults.campaigns.pool_faults import DroppedTransactions, FeeSpikes
 from tests.faults.campaigns.reorgs import Reorgs
 from tests.faults.campaigns.stalled_submits import StalledSubmits
+from tests.faults.campaigns.stolen_nonces import StolenNonces
 from tests.faults.campaigns.workflow_events import WorkflowEvents
 
 CAMPAIGNS: tuple[Campaign, ...] = (
     ManyProcesses(),
     LaneTakeover(),
     Reorgs(),
+    StolenNonces(),
+    DroppedTransactions(),
+    FeeSpikes(),
+    CancelRaces(),
     StalledSubmits(),
+    NodeAnswers(),
     Chaos(),
     SameRequest(),
     LimitRace(),

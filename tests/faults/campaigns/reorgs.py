@@ -1,9 +1,10 @@
 """Blocks with many legs in them leave the chain, one to ten deep, and come back in another way or not at all."""
 
-import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 from chain.finality import Finality
 from chain.types import TxHash
@@ -13,7 +14,8 @@ from tests.engine import until
 from tests.faults.campaign import Part, Report
 from tests.faults.grounds import Grounds
 from tests.faults.lanes.rivals import store_rival
-from tests.faults.lanes.yard import REST_SECONDS, Yard, mining_by_hand, open_yard
+from tests.faults.lanes.scenes import Scene, play
+from tests.faults.lanes.yard import REST_SECONDS
 
 DEEPEST = 10
 CONFIRMATIONS = DEEPEST + 2
@@ -40,17 +42,9 @@ class Reorgs:
 
     async def run(self, part: Part, grounds: Grounds) -> Report:
         kind, rounds, _ = part.name.split("-")
-        async with open_yard(
-            grounds, finality=Finality(confirmations=CONFIRMATIONS), resend_after=RESEND_AFTER
-        ) as yard:
-            storm = _Storm(yard, random.Random(part.seed), kind, Report())  # noqa: S311 - a seed must plan the same again
-            async with mining_by_hand(yard), yard.desk.running():
-                for _ in range(int(rounds)):
-                    await storm.round()
-                storm.report.breaches += await yard.rests()
-            storm.report.breaches += await yard.breaches(storm.ends)
-            storm.report.operations = len(await yard.rows())
-            return storm.report
+        storm = partial(_Storm, kind=kind)
+        lane: dict[str, Any] = {"finality": Finality(confirmations=CONFIRMATIONS), "resend_after": RESEND_AFTER}
+        return await play(part, grounds, int(rounds), storm, **lane)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +56,11 @@ class _Hit:
 
 
 class _Storm:
-    def __init__(self, yard: Yard, dice: random.Random, kind: str, report: Report) -> None:
-        self._yard = yard
-        self._dice = dice
+    def __init__(self, scene: Scene, kind: str) -> None:
+        self._yard = scene.yard
+        self._dice = scene.dice
+        self._scene = scene
         self._kind = kind
-        self.report = report
-        self.ends: dict[str, frozenset[TransactionState]] = {}
-        """Of the operations whose leg has a cancellation among its attempts: either may win."""
 
     async def round(self) -> None:
         """A few blocks with legs in them, one reorg over some of them, and the lane's answer to it."""
@@ -81,6 +73,9 @@ class _Storm:
         await self._yard.client.rpc.call("anvil_reorg", depth, comeback)
         self._count(depth, len(hit), len(comeback))
         await self._yard.all_sent()
+
+    async def judge(self) -> list[str]:
+        return []
 
     async def _fill(self, depth: int) -> None:
         """So many blocks; most hold legs, some of which were mined before the reorg's depth and are left alone."""
@@ -100,7 +95,8 @@ class _Storm:
                 kind = AttemptKind.CANCEL if self._dice.random() < 1 / 3 else AttemptKind.PAYLOAD
                 best = max(attempts[leg.id], key=lambda attempt: attempt.max_fee_per_gas)
                 await store_rival(self._yard, leg, best, kind)
-                self.ends |= {leg.operation_id: ENDS} if kind is AttemptKind.CANCEL else {}
+                if kind is AttemptKind.CANCEL:
+                    self._scene.ends[leg.operation_id] = ENDS
 
     async def _nothing_waits(self) -> bool:
         return await self._yard.count_in({TransactionState.PREPARED, TransactionState.BROADCAST}) == 0
@@ -122,14 +118,15 @@ class _Storm:
         blocks = sorted(self._dice.randrange(depth) for _ in returning)
         chosen = [self._dice.choice(each.attempts[-2:]) for each in returning]
         swapped = sum(attempt is not each.attempts[0] for attempt, each in zip(chosen, returning, strict=True))
-        self.report.faults["a competing attempt of ours mined instead"] += swapped
+        self._scene.report.faults["a competing attempt of ours mined instead"] += swapped
         return [(f"0x{bytes(attempt.raw).hex()}", block) for attempt, block in zip(chosen, blocks, strict=True)]
 
     def _count(self, depth: int, hit: int, comeback: int) -> None:
-        self.report.injections += hit
-        self.report.faults["reorgs"] += 1
-        self.report.faults[f"depth {depth}"] += 1
-        self.report.faults["legs hit and not mined again by the reorg"] += hit - comeback
+        faults = self._scene.report.faults
+        faults["reorgs"] += 1
+        faults[f"depth {depth}"] += 1
+        self._scene.hit("legs not mined again by the reorg", hit - comeback)
+        self._scene.hit("legs mined again by the reorg", comeback)
 
 
 def _hit(leg: ChainTransaction, attempts: Sequence[ChainAttempt], leaving: Collection[str]) -> _Hit | None:

@@ -14,7 +14,6 @@ from eth_typing import ChecksumAddress
 from activities.transactions import TransactionActivities
 from chain import transactions
 from chain.client import ChainClient
-from chain.engine_chain import EngineChain
 from chain.signer import SignedTransaction, Signer, UnsignedTransaction
 from chain.signers import pause_signer, resume_signer
 from chain.types import CallRequest
@@ -120,7 +119,7 @@ class _Stage:
         self._dice = dice
         self._report = report
         waiter = LegWaiter(yard.desk.transaction, yard.desk.database.url)
-        self._activities = TransactionActivities(yard.desk.transaction, _chain(yard, client), waiter)
+        self._activities = TransactionActivities(yard.desk.transaction, yard.engine_chain(client), waiter)
         self.ends: dict[str, Collection[TransactionState]] = {}
 
     async def interleave(self) -> None:
@@ -209,23 +208,6 @@ class _Stage:
                 self._report.injections += 1
                 self._report.faults[submission.stalls] += 1
                 self._report.faults[RACED] += raced
-
-
-def _chain(yard: Yard, client: ChainClient) -> EngineChain:
-    contracts, config = yard.desk.world.contracts, yard.desk.config
-    return EngineChain(
-        client=client,
-        chain_id=CHAIN_ID,
-        usdc_address=contracts.usdc,
-        oaid_address=contracts.oaid,
-        vault_address=contracts.vault,
-        pool_address=contracts.pool,
-        wallet=config.wallet,
-        probe_address=SETTLEMENT,
-        debt_ceiling=0,
-        finality=config.finality,
-        has_operator_path=True,
-    )
 
 
 def _terms(yard: Yard, amount: int) -> dict[str, object]:

@@ -15,12 +15,13 @@ from sqlalchemy import func, select
 
 from chain.client import ChainClient
 from chain.contracts.usdc import TRANSFER_EVENT
+from chain.engine_chain import EngineChain
 from chain.legs import address_topic
 from chain.types import Receipt, TxHash
-from models.statuses import IN_FLIGHT_STATES, TransactionState
+from models.statuses import IN_FLIGHT_STATES, UNMINED_STATES, TransactionState
 from models.tables.session import open_database
 from models.tables.transactions import ChainAttempt, ChainSigner, ChainTransaction
-from tests.chain.lane.desk import Desk, open_desk
+from tests.chain.lane.desk import SETTLEMENT, Desk, open_desk
 from tests.chain.world import new_world
 from tests.engine import until
 from tests.faults.grounds import Grounds
@@ -46,11 +47,11 @@ class Yard:
 
     async def queue(self, number: int) -> list[str]:
         """So many funded operations, each with a QUEUED payment of an amount of its own; their ids."""
+        return await self.queue_amounts(self.amounts(number))
+
+    async def queue_amounts(self, amounts: Sequence[int]) -> list[str]:
         async with self.desk.transaction() as session:
-            return [
-                await queue_payment(session, self.desk.config, self.partner_id, amount)
-                for amount in self.amounts(number)
-            ]
+            return [await queue_payment(session, self.desk.config, self.partner_id, amount) for amount in amounts]
 
     def amounts(self, number: int) -> list[int]:
         """So many amounts that no other leg pays, in base units."""
@@ -59,6 +60,11 @@ class Yard:
     async def rows(self) -> Sequence[ChainTransaction]:
         async with self.desk.transaction() as session:
             return (await session.scalars(select(ChainTransaction).order_by(ChainTransaction.id))).all()
+
+    async def states(self) -> str:
+        """How many legs are in which state, in words."""
+        counted = Counter(str(row.state) for row in await self.rows())
+        return ", ".join(f"{number} {state}" for state, number in sorted(counted.items()))
 
     async def count_in(self, states: Collection[TransactionState]) -> int:
         query = select(func.count()).select_from(ChainTransaction).where(ChainTransaction.state.in_(states))
@@ -71,6 +77,16 @@ class Yard:
         for attempt in await self.desk.attempts():
             found.setdefault(attempt.transaction_id, []).append(attempt)
         return found
+
+    async def unmined_attempts(self) -> list[list[ChainAttempt]]:
+        """Of each leg that waits for a block, in the order of their nonces."""
+        attempts = await self.attempts()
+        legs = [row for row in await self.rows() if row.state in UNMINED_STATES]
+        return [attempts[leg.id] for leg in sorted(legs, key=lambda leg: leg.nonce or 0)]
+
+    async def waits(self) -> bool:
+        """Whether any leg has a nonce to come or waits for a block."""
+        return await self.count_in({TransactionState.QUEUED, *UNMINED_STATES}) > 0
 
     async def signer_row(self) -> ChainSigner:
         return await self.desk.signer_row()
@@ -92,8 +108,7 @@ class Yard:
         try:
             await until(self._mine_until_rest if mining else self._is_at_rest, seconds)
         except TimeoutError:
-            left = Counter(str(row.state) for row in await self.rows())
-            return [f"the legs did not come to rest in {seconds} s: {dict(left)}"]
+            return [f"the legs did not come to rest in {seconds} s: {await self.states()}"]
         return []
 
     async def _is_at_rest(self) -> bool:
@@ -107,6 +122,23 @@ class Yard:
 
     async def mine(self, blocks: int = 1) -> None:
         await self.client.rpc.call("anvil_mine", hex(blocks))
+
+    def engine_chain(self, client: ChainClient) -> EngineChain:
+        """The chain as activities and operators' hands see it, through this client."""
+        contracts, config = self.desk.world.contracts, self.desk.config
+        return EngineChain(
+            client=client,
+            chain_id=config.chain_id,
+            usdc_address=contracts.usdc,
+            oaid_address=contracts.oaid,
+            vault_address=contracts.vault,
+            pool_address=contracts.pool,
+            wallet=config.wallet,
+            probe_address=SETTLEMENT,
+            debt_ceiling=0,
+            finality=config.finality,
+            has_operator_path=True,
+        )
 
     # Checks
 
