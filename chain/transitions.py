@@ -93,7 +93,9 @@ async def ask_cancel(session: AsyncSession, reasons: Mapping[int, str]) -> None:
     """Marks what can never be mined as it is, so that it is replaced at its nonce. The first reason stays."""
     if not reasons:
         return
-    waiting = (_LEGS.c.cancel_reason.is_(None), _LEGS.c.state.in_(UNMINED_STATES))
+    # IN cannot be part of a statement that is executed for many rows.
+    unmined = or_(*(_LEGS.c.state == state for state in sorted(UNMINED_STATES)))
+    waiting = (_LEGS.c.cancel_reason.is_(None), unmined)
     statement = update(_LEGS).where(_LEGS.c.id == bindparam("row_id"), *waiting)
     rows = [{"row_id": row_id, "why": reason} for row_id, reason in sorted(reasons.items())]
     connection = await session.connection()

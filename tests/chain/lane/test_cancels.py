@@ -78,6 +78,19 @@ async def test_what_no_node_can_take_is_cancelled(desk: Desk, anvil_url: str) ->
     assert (await desk.signer_row()).paused_at is None
 
 
+async def test_many_that_no_node_can_take_are_cancelled(desk: Desk, anvil_url: str) -> None:
+    """Several legs that are refused for good in one answer give up their nonces one and all, and the lane goes on."""
+    await desk.lane_known()
+    operation_ids = [await desk.settle() for _ in range(3)]
+    async with (
+        Refusing(anvil_url, "exceeds block gas limit") as node,
+        desk.running(desk.lane(node, resend_after=NEVER)),
+    ):
+        rows = [await desk.until(each, "settle", TransactionState.FINAL_CANCELLED) for each in operation_ids]
+    assert [row.nonce for row in rows] == [0, 1, 2]
+    assert await desk.sent_count() == 3
+
+
 async def test_a_cancelled_leg_whose_block_leaves_the_chain(desk: Desk, manual_mining: ChainClient) -> None:
     """A reorg may put the payload where the cancellation was: then the payload won, and the row says so."""
     await desk.lane_known()
