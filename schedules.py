@@ -26,6 +26,7 @@ from settings import Settings
 from workflows.options import LOANS_QUEUE
 from workflows.reconcile import ReconcileWorkflow
 from workflows.sweep import SweepWorkflow
+from workflows.sync_positions import SyncPositionsWorkflow
 
 CATCH_UP = timedelta(minutes=1)
 """Runs that were missed while Temporal was away are not made up for: the next one does all that they would have."""
@@ -44,6 +45,7 @@ def recurring(settings: Settings) -> Sequence[Recurring]:
     return (
         Recurring("reconcile", ReconcileWorkflow, settings.reconcile_every),
         Recurring("sweep", SweepWorkflow, settings.sweep_every),
+        Recurring("sync-positions", SyncPositionsWorkflow, settings.sync_every),
     )
 
 

@@ -15,6 +15,7 @@ from activities.funding import FundingActivities
 from activities.limits import LimitActivities
 from activities.loans import LoanActivities
 from activities.operators import OperatorActivities
+from activities.outside import OutsideActivities
 from activities.partners import PartnerActivities
 from activities.positions import PositionActivities
 from activities.reconciliation import ReconciliationActivities
@@ -35,12 +36,20 @@ from workflows.options import LOANS_QUEUE, WAITING_QUEUE
 from workflows.reconcile import ReconcileWorkflow
 from workflows.repay import RepayWorkflow
 from workflows.sweep import SweepWorkflow
+from workflows.sync_positions import SyncPositionsWorkflow
 
 WAITING_SLOTS = 5_000
 STEP_SLOTS = 100
 GRACE = timedelta(seconds=20)
 
-WORKFLOWS = (BorrowWorkflow, RepayWorkflow, OperateWorkflow, ReconcileWorkflow, SweepWorkflow)
+WORKFLOWS = (
+    BorrowWorkflow,
+    RepayWorkflow,
+    OperateWorkflow,
+    ReconcileWorkflow,
+    SweepWorkflow,
+    SyncPositionsWorkflow,
+)
 STORIES = {OperationKind.BORROW: BorrowWorkflow.__name__, OperationKind.REPAY: RepayWorkflow.__name__}
 
 
@@ -61,6 +70,7 @@ def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Wo
     loans = LoanActivities(transaction)
     limits = LimitActivities(transaction, chain, settings.pace, settings.residue_cap)
     operators = OperatorActivities(transaction, chain)
+    outside = OutsideActivities(transaction, chain)
     partners = PartnerActivities(transaction, chain.chain_id, chain.oaid_address)
     positions = PositionActivities(transaction, chain)
     reconciliation = ReconciliationActivities(transaction, chain)
@@ -105,6 +115,7 @@ def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Wo
         SettlementActivities(chain).await_settlement,
         funding.await_transfer,
         legs.confirm_transaction,
+        outside.follow_positions,
         reconciliation.look,
         sweeps.sweep,
     ]

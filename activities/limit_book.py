@@ -80,11 +80,11 @@ async def release_reserved(session: AsyncSession, partner: Partner, reservation:
     reservation.state = ReservationState.RELEASED
 
 
-async def release_drawn(session: AsyncSession, partner: Partner, reservation: Reservation) -> None:
-    """The borrow was undone on chain: nothing is outstanding, and the day is given back."""
+async def release_drawn(session: AsyncSession, partner: Partner, reservation: Reservation, outstanding: int) -> None:
+    """The borrow was undone on chain: what was outstanding still is so no more, and the whole day is given back."""
     _expect(reservation, ReservationState.DRAWN)
     day = await _day(session, partner.id, reservation.day)
-    partner.outstanding -= reservation.amount
+    partner.outstanding -= outstanding
     day.borrowed -= reservation.amount
     reservation.state = ReservationState.RELEASED
 

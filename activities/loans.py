@@ -19,6 +19,7 @@ from activities.operation_rows import (
     stored_outcome,
     write_event,
 )
+from activities.outside_book import absorb_all, follow
 from activities.snapshots import loan_snapshot, refused_loan_snapshot
 from models import accounts
 from models.errors import InvariantBroken, NotStarted
@@ -88,6 +89,7 @@ class LoanActivities:
             rows.operation.review_reason = None
             rows.loan.borrow_tx_hash = leg.result_tx_hash
             await book.post(session, asked.operation_id, leg.leg, leg.generation)
+            await absorb_all(session, rows)
             return Done()
 
     @activity.defn
@@ -103,7 +105,9 @@ class LoanActivities:
             rows.loan.settle_tx_hash = leg.result_tx_hash
             rows.loan.activated_at = datetime.now(UTC)
             write_event(session, rows.operation, EventType.LOAN_BORROWED, loan_snapshot(rows.loan))
-            return finish(rows.operation, Outcome(status=LoanStatus.ACTIVE, loan_id=rows.loan.id))
+            outcome = finish(rows.operation, Outcome(status=LoanStatus.ACTIVE, loan_id=rows.loan.id))
+            await follow(session, rows.loan)
+            return outcome
 
     @activity.defn
     async def move_to_suspense(self, asked: OperationInput) -> Done:
@@ -123,7 +127,7 @@ class LoanActivities:
             if (outcome := stored_outcome(rows.operation)) is not None:
                 return outcome
             await _post_unwind(session, asked.operation_id)
-            await limit_book.release_drawn(session, rows.partner, rows.reservation)
+            await limit_book.release_drawn(session, rows.partner, rows.reservation, rows.loan.outstanding)
             rows.position.total_partner_debt -= rows.loan.outstanding
             rows.loan.outstanding = 0
             rows.loan.status, rows.loan.review_reason = LoanStatus.REVERSED, None

@@ -3,9 +3,11 @@
 from temporalio import activity
 
 from activities.leg_rows import least_left
+from activities.outside_book import debt_ended
 from chain.engine_chain import EngineChain
 from chain.errors import NodeLags
 from models.messages.common import Debt, ReadDebt, ReadResidue, Residue
+from models.tables.operations import Operation
 from models.tables.session import Transaction
 
 
@@ -16,22 +18,36 @@ class PositionActivities:
 
     @activity.defn
     async def read_debt(self, asked: ReadDebt) -> Debt:
-        """Principal and interest to the second of the latest block, in base units. Raises NodeLags."""
+        """Principal and interest to the second of the latest block, in base units. Raises NodeLags.
+
+        Zero where the debt of the operation's loan has ended before, and the user has borrowed anew.
+        """
         chain = self._chain
         block = await chain.client.head()
         if block.number < asked.at_least_block:
             raise NodeLags(block.number, asked.at_least_block)
-        outstanding, loan = await chain.client.read(
+        outstanding, loan, position = await chain.client.read(
             chain.pool.get_outstanding_debt(asked.position_id),
             chain.pool.loans(asked.position_id),
+            chain.vault.get_position(asked.position_id),
             block=block.number,
         )
-        return Debt(outstanding=outstanding, principal=loan.principal, block_number=block.number)
+        if outstanding > 0 and asked.operation_id is not None and await self._has_ended(asked.operation_id):
+            return Debt(outstanding=0, principal=0, block_number=block.number)
+        liquidated = position.liquidated_at != 0
+        return Debt(outstanding=outstanding, principal=loan.principal, block_number=block.number, liquidated=liquidated)
 
     @activity.defn
     async def read_residue(self, asked: ReadResidue) -> Residue:
         """The debt, and whether it is no more than what the operation's own repayments left. Raises NodeLags."""
-        debt = await self.read_debt(ReadDebt(position_id=asked.position_id, at_least_block=asked.at_least_block))
+        debt = await self.read_debt(ReadDebt(**asked.model_dump()))
         async with self._transaction() as session:
             left = await least_left(session, asked.operation_id)
         return Residue(debt=debt, ours=left is not None and debt.principal <= left)
+
+    async def _has_ended(self, operation_id: str) -> bool:
+        async with self._transaction() as session:
+            if await least_left(session, operation_id) == 0:
+                return True
+            operation = await session.get_one(Operation, operation_id)
+            return await debt_ended(session, operation.loan_id)

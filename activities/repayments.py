@@ -4,7 +4,7 @@ from eth_utils.address import to_checksum_address
 from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 
-from activities.applying import AppliedOnChain, applied_on_chain, release_principal
+from activities.applying import AppliedOnChain, applied_on_chain, has_ended, release_principal
 from activities.claims import block_of_transfer, claim, claimable_transfer
 from activities.leg_rows import final_leg
 from activities.operation_rows import (
@@ -19,6 +19,7 @@ from activities.operation_rows import (
     stored_refusal,
     write_event,
 )
+from activities.outside_book import follow
 from activities.repayment_rows import (
     REPAYABLE,
     RepaymentRows,
@@ -196,7 +197,9 @@ class RepaymentActivities:
                 await _release_pull(session, asked)
             state = RepaymentState.FAILED if pulled else RepaymentState.REJECTED
             event = EventType.REPAYMENT_FAILED if pulled else EventType.REPAYMENT_REJECTED
-            return Uncollected(outcome=_close(session, rows, state, event, asked.refusal))
+            outcome = _close(session, rows, state, event, asked.refusal)
+            await follow(session, rows.loan)
+            return Uncollected(outcome=outcome)
 
     @activity.defn
     async def apply_repayment(self, asked: ApplyRepayment) -> Outcome:
@@ -207,7 +210,8 @@ class RepaymentActivities:
                 return outcome
             applied = await applied_on_chain(session, asked.operation_id)
             _check_all_accounted(rows.repayment, applied)
-            release_principal(rows, applied, asked.debt)
+            ended = await has_ended(session, rows.loan, applied, asked.debt)
+            release_principal(rows, applied, ended=ended, debt=asked.debt)
             if applied.taken == 0:
                 refusal = LegReverted(LegName.REPAY, applied.refused or "it gave no reason").payload()
                 outcome = _close(session, rows, RepaymentState.REFUNDED, EventType.REPAYMENT_REFUNDED, refusal)

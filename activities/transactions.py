@@ -7,6 +7,7 @@ from activities.heartbeats import with_heartbeats
 from activities.leg_rows import least_left
 from activities.movements import Charge, charge_of, leg_movement, leg_name, settle_movements
 from activities.operation_rows import lock_operation
+from activities.outside_book import debt_ended
 from chain import transactions
 from chain.engine_chain import EngineChain
 from chain.errors import NodeLags, Reverted
@@ -56,8 +57,8 @@ class TransactionActivities:
             self._check_vault(operation)
             if asked.instead_of is not None:
                 await _abandon(session, asked, asked.instead_of)
-            if leg_name(asked.leg) is LegName.RESIDUE:
-                refusal = refusal or await _why_not_our_residue(session, operation.id, principal)
+            if isinstance(call, RepayCall):
+                refusal = refusal or await _why_not_owed(session, operation, asked, principal)
             charge = await _charge(session, operation, asked, call.amount)
             planned = self._plan(asked, call, charge.account)
             if refusal is not None:
@@ -149,9 +150,18 @@ async def _abandon(session: AsyncSession, asked: SubmitTransaction, leg: str) ->
         raise InvariantBroken(f"leg {leg} of {asked.operation_id} may still have its effect")
 
 
-async def _why_not_our_residue(session: AsyncSession, operation_id: str, principal: int) -> str | None:
-    """What our own repayments left is ours to clear. More principal than that is another debt, which is not."""
-    left = await least_left(session, operation_id)
+async def _why_not_owed(
+    session: AsyncSession, operation: Operation, asked: SubmitTransaction, principal: int
+) -> str | None:
+    """A loan whose debt has ended owes nothing, whatever the user has borrowed since. Of a residue more is known.
+
+    What our own repayments left is ours to clear: more principal than that is another debt, which is not.
+    """
+    if await debt_ended(session, operation.loan_id):
+        return "nothing is owed: the debt of this loan has ended"
+    if leg_name(asked.leg) is not LegName.RESIDUE:
+        return None
+    left = await least_left(session, operation.id)
     if left is None or principal > left:
         return "the position owes another debt than this loan's"
     return None

@@ -2,19 +2,21 @@
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.contracts.usdc import TRANSFER_EVENT, Transfer, decode_transfer
 from chain.election import Office
 from chain.legs import address_topic
-from chain.types import BlockNumber, Log
+from chain.scan import Cursor, Window, begin_cursor, canonical, move_cursor, next_window, read_cursor
+from chain.types import Log
 from models import accounts
-from models.statuses import InboundState, LedgerKind
+from models.statuses import InboundState, IncidentKind, LedgerKind
 from models.tables import book
 from models.tables.book import Entry
-from models.tables.transactions import ChainAttempt, ChainCursor, InboundTransfer
+from models.tables.incident_book import open_incident
+from models.tables.transactions import ChainAttempt, InboundTransfer
 
 
 class InboundScan:
@@ -28,51 +30,34 @@ class InboundScan:
 
     async def scan(self) -> bool:
         """One chunk of blocks. Says whether there is more to scan at once."""
+        config = self._config
         head = await self._node.head()
-        final = await self._config.finality.newest_block(self._node, head)
-        first, scanned = await self._cursor(head.number)
-        if scanned >= final:
+        final = await config.finality.newest_block(self._node, head)
+        cursor = await self._cursor(head.number)
+        window = next_window(cursor, final, chunk=config.inbound_chunk, overlap=config.inbound_overlap)
+        if window is None:
             return False
-        start = max(first, scanned + 1 - self._config.inbound_overlap)
-        end = min(final, start + self._config.inbound_chunk - 1)
-        logs = await self._canonical(await self._transfers(start, end), end)
+        logs = await canonical(self._node, await self._transfers(window), window.end)
         if logs is None:
             return False
         async with self._term.transaction() as session:
             await self._record(session, logs)
-            await session.execute(update(ChainCursor).where(*self._ours()).values(block_number=end))
-        return end < final
+            await move_cursor(session, config.chain_id, config.wallet, window.end)
+        return window.more
 
-    async def _cursor(self, head: int) -> tuple[int, int]:
-        """The first block of the scan and the last one that was scanned. The first scan of all starts at the head."""
-        query = select(ChainCursor.first_block, ChainCursor.block_number).where(*self._ours())
+    async def _cursor(self, head: int) -> Cursor:
+        """The first scan of all starts at the head, where no block is configured."""
+        config = self._config
         async with self._term.transaction() as session:
-            row = (await session.execute(query)).one_or_none()
-            if row is not None:
-                return row.first_block, row.block_number
-            configured = self._config.inbound_from_block
-            first = head if configured is None else configured
-            session.add(
-                ChainCursor(
-                    chain_id=self._config.chain_id,
-                    address=self._config.wallet,
-                    first_block=first,
-                    block_number=first - 1,
-                )
-            )
-        return first, first - 1
+            cursor = await read_cursor(session, config.chain_id, config.wallet)
+            if cursor is not None:
+                return cursor
+            first = head if config.inbound_from_block is None else config.inbound_from_block
+            return await begin_cursor(session, config.chain_id, config.wallet, first)
 
-    async def _transfers(self, start: int, end: int) -> list[Log]:
+    async def _transfers(self, window: Window) -> list[Log]:
         topics = [TRANSFER_EVENT.topic0, None, address_topic(self._config.wallet)]
-        return await self._node.logs(self._config.usdc, topics, start, end)
-
-    async def _canonical(self, logs: Sequence[Log], end: int) -> Sequence[Log] | None:
-        """The logs, if the chain has their blocks, and the last one scanned; None where it must be read again."""
-        numbers = sorted({*(log.block_number for log in logs), end})
-        headers = await self._node.blocks([BlockNumber(number) for number in numbers])
-        hashes = {header.number: header.hash for header in headers if header is not None}
-        there = end in hashes and all(hashes.get(log.block_number) == log.block_hash for log in logs)
-        return logs if there else None
+        return await self._node.logs(self._config.usdc, topics, window.start, window.end)
 
     async def _record(self, session: AsyncSession, logs: Sequence[Log]) -> None:
         known = await self._ours_or_moved(session, {log.tx_hash for log in logs}, logs)
@@ -93,9 +78,16 @@ class InboundScan:
         block_of = {log.tx_hash: log.block_hash for log in logs}
         rows = (await session.execute(recorded)).all()
         moved = {row.tx_hash for row in rows if block_of[row.tx_hash] != row.block_hash}
-        if moved:
-            self._log.error("final_transfer_moved", hashes=sorted(moved))
+        for tx_hash in sorted(moved):
+            await self._report_moved(session, tx_hash)
         return ours | moved
+
+    async def _report_moved(self, session: AsyncSession, tx_hash: str) -> None:
+        detail = "the block of this inbound transfer, which was final, has left the chain; it is not credited again"
+        await open_incident(
+            session, IncidentKind.FINAL_TRANSFER_MOVED, tx_hash, detail, [f"inbound_transfers {tx_hash}"]
+        )
+        self._log.error("final_transfer_moved", hash=tx_hash)
 
     async def _record_one(self, session: AsyncSession, log: Log, transfer: Transfer) -> None:
         treasury = transfer.sender in self._config.treasury
@@ -122,6 +114,3 @@ class InboundScan:
         )
         await book.record(session, entry)
         self._log.info("usdc_came_in", hash=log.tx_hash, amount=transfer.amount, treasury=treasury)
-
-    def _ours(self) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-        return ChainCursor.chain_id == self._config.chain_id, ChainCursor.address == self._config.wallet

@@ -76,7 +76,7 @@ class Legs:
 
     async def read_debt(self, position_id: int) -> Debt:
         """What is owed, by a node that has seen the last leg of this operation."""
-        ask = ReadDebt(position_id=position_id, at_least_block=self._last_block)
+        ask = ReadDebt(position_id=position_id, at_least_block=self._last_block, operation_id=self._operation_id)
         return await run_step(PositionActivities.read_debt, ask, "read the debt")
 
     async def _read_residue(self, position_id: int) -> Residue:

@@ -492,6 +492,8 @@ def upgrade() -> None:
             "metadata", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False
         ),
         sa.Column("borrow_tx_hash", sa.Text(), nullable=True),
+        sa.Column("borrow_block", sa.BigInteger(), nullable=True),
+        sa.Column("borrow_log_index", sa.BigInteger(), nullable=True),
         sa.Column("settle_tx_hash", sa.Text(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("activated_at", sa.DateTime(timezone=True), nullable=True),
@@ -669,6 +671,13 @@ def upgrade() -> None:
     )
     op.create_index(
         "ix_outside_movements_position", "outside_movements", ["chain_id", "vault_address", "position_id"], unique=False
+    )
+    op.create_index(
+        "ix_outside_movements_loan",
+        "outside_movements",
+        ["loan_id"],
+        unique=False,
+        postgresql_where=sa.text("loan_id IS NOT NULL"),
     )
     op.create_table(
         "repayments",

@@ -71,6 +71,8 @@ class ReadDebt(Message):
 
     position_id: int
     at_least_block: int = 0
+    operation_id: str | None = None
+    """Whose loan's debt is asked for. What the user has borrowed on the position since that debt ended is not of it."""
 
 
 class Debt(Message):
@@ -79,6 +81,8 @@ class Debt(Message):
     outstanding: int
     principal: int
     block_number: int
+    liquidated: bool = False
+    """The position was liquidated: then nothing owed need not mean that all was repaid."""
 
 
 class ReadResidue(Message):

@@ -112,6 +112,9 @@ class Loan(Base):
     review_reason: Mapped[str | None]
     metadata_: Mapped[JsonObject] = mapped_column("metadata", JSONB, server_default=text("'{}'::jsonb"))
     borrow_tx_hash: Mapped[str | None]
+    borrow_block: Mapped[int | None]
+    borrow_log_index: Mapped[int | None]
+    """Where on chain its debt began, once the vault's events were followed that far: later ones may be of this debt."""
     settle_tx_hash: Mapped[str | None]
     created_at: Mapped[CreatedAt]
     activated_at: Mapped[datetime | None]
@@ -178,8 +181,11 @@ class Repayment(Base):
 class OutsideMovement(Base):
     """One event of the vault about a position that the engine knows, in a transaction that is not the engine's.
 
-    ``principal`` is by how much the principal owed grew (negative: shrank). ``loan_id`` is the loan that it changed, if any,
-    and ``released`` what that loan's partner's limit was given back for it.
+    Or in one that is, where it met a debt of the user's own: a user who repays all and borrows anew can outrun a repayment.
+
+    ``principal`` is by how much the principal owed grew (negative: shrank); of a liquidation, all that it repaid.
+    ``remaining_debt`` is zero where the debt ended with it. ``loan_id`` is the loan whose debt it was, and ``released`` what
+    that loan's partner's limit was given back for it; without a loan the debt was the user's own.
     """
 
     __tablename__ = "outside_movements"
@@ -196,6 +202,7 @@ class OutsideMovement(Base):
         ),
         CheckConstraint("released >= 0", name="released_not_negative"),
         Index("ix_outside_movements_position", "chain_id", "vault_address", "position_id"),
+        Index("ix_outside_movements_loan", "loan_id", postgresql_where=text("loan_id IS NOT NULL")),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)

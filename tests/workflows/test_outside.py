@@ -1,0 +1,375 @@
+"""What users and the vault's owner do on chain without the engine, before, during and after its own work (money.md section 6).
+
+Each test ends with the invariants, of which the fourth is the point: what is owed on chain is what the rows say.
+"""
+
+from functools import partial
+
+from sqlalchemy import select
+
+from activities.outside import OutsideActivities
+from chain.codec import Function
+from chain.contracts import solvency_vault as vault
+from chain.contracts.usdc import encode_approve
+from contracts.deploy import Transaction
+from contracts.funding import mint_usdc
+from models.statuses import LegName
+from models.tables.loans import Loan, OutsideMovement, SolvencyPosition
+from tests.chain.world import DAY, USD
+from tests.engine import Borrower, BuildEngine, Engine, until
+from tests.workflows.test_audit import before_the_residue, user_repays_all
+from tests.workflows.test_repay_table import days_pass, user_repays
+from workflows.options import LOANS_QUEUE
+from workflows.sync_positions import SyncPositionsWorkflow
+
+PRINCIPAL = 5_000 * USD
+
+
+async def followed(engine: Engine) -> None:
+    """All that is final on chain has been followed."""
+    outside = OutsideActivities(engine.transaction, engine.chain)
+    while (await outside.follow()).more:
+        pass
+
+
+async def movements(engine: Engine) -> list[tuple[str, int]]:
+    query = select(OutsideMovement).order_by(OutsideMovement.block_number, OutsideMovement.log_index)
+    async with engine.transaction() as session:
+        return [(str(row.kind), row.released) for row in await session.scalars(query)]
+
+
+async def outside_debt(engine: Engine, borrower: Borrower) -> int:
+    query = select(SolvencyPosition).where(SolvencyPosition.position_id == borrower.line.position_id)
+    async with engine.transaction() as session:
+        return (await session.scalars(query)).one().outside_debt
+
+
+async def loan_row(engine: Engine, borrower: Borrower) -> Loan:
+    query = select(Loan).where(Loan.position_id == borrower.line.position_id).order_by(Loan.created_at.desc())
+    async with engine.transaction() as session:
+        return (await session.scalars(query.limit(1))).one()
+
+
+async def user_borrows(engine: Engine, borrower: Borrower, amount: int = 700 * USD) -> None:
+    borrow = vault.encode_borrow_usdc(borrower.line.position_id, amount, 30 * DAY, 1)
+    (receipt,) = await borrower.user.send(Transaction(engine.contracts.vault, borrow))
+    assert receipt.succeeded
+
+
+async def owner_does(engine: Engine, function: Function, borrower: Borrower) -> None:
+    data = function.encode(borrower.line.position_id)
+    (receipt,) = await engine.owner.send(Transaction(engine.contracts.vault, data))
+    assert receipt.succeeded
+
+
+async def default(engine: Engine, borrower: Borrower) -> None:
+    await owner_does(engine, vault.MARK_DEFAULTED, borrower)
+
+
+async def liquidate(engine: Engine, borrower: Borrower) -> None:
+    await default(engine, borrower)
+    await owner_does(engine, vault.LIQUIDATE_POSITION, borrower)
+
+
+async def settle(engine: Engine, borrower: Borrower, proceeds: int = 10_000 * USD) -> None:
+    """The owner buys the collateral at its declared value."""
+    await mint_usdc(engine.owner, engine.contracts, engine.owner.address, proceeds)
+    approve = Transaction(engine.contracts.usdc, encode_approve(engine.contracts.vault, proceeds))
+    await engine.owner.send(approve)
+    await owner_does(engine, vault.SETTLE_LIQUIDATION, borrower)
+
+
+# Repayments by the user
+
+
+async def test_a_partial_repayment_by_the_user(engine: Engine) -> None:
+    """The loan owes less and the partner's limit is free by the principal that the user repaid, once, however often it is followed."""
+    borrower = await engine.new_borrower()
+    await engine.active_loan(borrower)
+    await days_pass(engine, 10)
+    await user_repays(engine, borrower, 1_000 * USD)
+    await followed(engine)
+    await followed(engine)
+    await engine.client.rpc.call("evm_mine")
+    await followed(engine)
+    loan = await engine.loan(borrower)
+    assert loan["status"] == "ACTIVE"
+    repaid = PRINCIPAL - int(loan["outstanding"])
+    assert 990 * USD < repaid < 1_000 * USD
+    assert await movements(engine) == [("REPAYMENT", repaid)]
+    assert await engine.partner_usage() == (PRINCIPAL - repaid, 0, PRINCIPAL, 0)
+    await engine.assert_sound()
+
+
+async def test_the_user_repays_all(engine: Engine) -> None:
+    """A loan that its user repays down to zero is REPAID, its partner is told once, and the position is free for another."""
+    borrower = await engine.new_borrower()
+    borrow = (await engine.active_loan(borrower))["operation_id"]
+    await user_repays_all(engine, borrower)
+    await followed(engine)
+    await followed(engine)
+    loan = await engine.loan(borrower)
+    assert (loan["status"], loan["outstanding"]) == ("REPAID", "0")
+    assert await engine.partner_usage() == (0, 0, PRINCIPAL, 0)
+    assert await engine.events(borrow) == ["loan.borrowed", "loan.repaid"]
+    await engine.finished(await engine.borrow(borrower, partner_loan_id="another"))
+    await followed(engine)
+    await engine.assert_sound()
+
+
+async def test_the_user_repays_before_our_repayment(engine: Engine) -> None:
+    """What the user has repaid before is taken off once: by its own event, and not again by the engine's repayment."""
+    borrower = await engine.new_borrower()
+    await engine.active_loan(borrower)
+    await user_repays(engine, borrower, 1_000 * USD)
+    await engine.finished(await engine.repay(borrower, {"amount": str(2_000 * USD)}))
+    await followed(engine)
+    loan = await engine.loan(borrower)
+    assert 2_000 * USD <= int(loan["outstanding"]) < 2_001 * USD
+    await engine.assert_sound()
+
+
+async def test_the_user_repays_all_before_our_payoff_is_followed(engine: Engine) -> None:
+    """A loan that the chain's zero has closed already releases nothing again when the user's own repayment is followed."""
+    borrower = await engine.new_borrower()
+    await engine.active_loan(borrower)
+    engine.once_before(engine.contracts.usdc, partial(user_repays_all, engine, borrower))
+    done = await engine.finished(await engine.repay(borrower, {"amount": str(USD)}))
+    assert await engine.events(done["operation_id"]) == ["repayment.refunded", "loan.repaid"]
+    await followed(engine)
+    assert {released for _, released in await movements(engine)} == {0}
+    assert await engine.partner_usage() == (0, 0, PRINCIPAL, 0)
+    assert await engine.events((await loan_row(engine, borrower)).operation_id) == ["loan.borrowed"]
+    await engine.assert_sound()
+
+
+async def test_the_user_repays_all_during_our_repayment(engine: Engine) -> None:
+    """While a repayment is in flight the loan is not closed under it: its own end says REPAID, once."""
+    borrower = await engine.new_borrower()
+    borrow = (await engine.active_loan(borrower))["operation_id"]
+
+    async def repay_and_follow() -> None:
+        await user_repays_all(engine, borrower)
+        await followed(engine)
+        assert (await engine.loan(borrower))["status"] == "ACTIVE"
+
+    engine.once_before_leg(LegName.REPAY, repay_and_follow)
+    done = await engine.finished(await engine.repay(borrower, {"amount": str(USD)}))
+    assert done["outcome"]["status"] == "REFUNDED"
+    assert (await engine.loan(borrower))["status"] == "REPAID"
+    assert await engine.events(done["operation_id"]) == ["repayment.refunded", "loan.repaid"]
+    assert await engine.events(borrow) == ["loan.borrowed"]
+    await engine.assert_sound()
+
+
+async def test_a_repayment_that_collects_nothing_lets_the_loan_be_closed(engine: Engine) -> None:
+    """The user repays all while a pull is in flight that then fails: the loan is REPAID when the pull has ended."""
+    borrower = await engine.new_borrower()
+    borrow = (await engine.active_loan(borrower))["operation_id"]
+
+    async def repay_and_revoke() -> None:
+        await user_repays_all(engine, borrower)
+        await followed(engine)
+        await engine.approve_pull(engine.partner, 0)
+
+    engine.once_before(engine.contracts.usdc, repay_and_revoke)
+    done = await engine.finished(await engine.repay(borrower, {"amount": str(USD)}))
+    assert done["outcome"]["status"] == "FAILED"
+    assert (await engine.loan(borrower))["status"] == "REPAID"
+    assert await engine.events(borrow) == ["loan.borrowed", "loan.repaid"]
+    await engine.assert_sound()
+
+
+async def test_the_user_repays_while_the_borrow_settles(engine: Engine) -> None:
+    """A debt that is repaid before the payout is final makes the loan ACTIVE and then REPAID, with an event for each."""
+    borrower = await engine.new_borrower()
+
+    async def repay_and_follow() -> None:
+        await user_repays_all(engine, borrower)
+        await followed(engine)
+        assert (await engine.loan(borrower))["status"] == "SETTLING"
+
+    engine.once_before_leg(LegName.SETTLE, repay_and_follow)
+    borrow = (await engine.active_loan(borrower))["operation_id"]
+    assert (await engine.loan(borrower))["status"] == "REPAID"
+    assert await engine.partner_usage() == (0, 0, PRINCIPAL, 0)
+    assert await engine.events(borrow) == ["loan.borrowed", "loan.repaid"]
+    await engine.assert_sound()
+
+
+async def test_the_user_repays_before_the_borrow_is_recorded(build_engine: BuildEngine) -> None:
+    """A repayment that is followed while the worker is away is taken off when the borrow is recorded."""
+    async with build_engine() as engine, engine.lane():
+        borrower = await engine.new_borrower()
+        async with engine.loans():
+            answer = await engine.borrow(borrower)
+        await until(partial(_borrowed_on_chain, engine, borrower))
+        await user_repays(engine, borrower, 1_000 * USD)
+        await followed(engine)
+        if (await engine.partner_usage())[1] != 0:
+            assert await movements(engine) == [("REPAYMENT", 0)]
+        async with engine.loans():
+            await engine.finished(answer)
+        loan = await loan_row(engine, borrower)
+        assert 4_000 * USD <= loan.outstanding < 4_001 * USD
+        assert await movements(engine) == [("REPAYMENT", PRINCIPAL - loan.outstanding)]
+        await engine.assert_sound()
+
+
+async def test_an_unwind_after_a_partial_repayment_by_the_user(engine: Engine) -> None:
+    """A borrow that is undone gives back what was still outstanding, and not what the user's repayment has released."""
+    borrower = await engine.new_borrower()
+    await engine.owner_calls(engine.contracts.usdc, "blacklist(address)", engine.partner.settlement.address)
+
+    async def repay_and_follow() -> None:
+        await user_repays(engine, borrower, 1_000 * USD)
+        await followed(engine)
+
+    engine.once_before_leg(LegName.SETTLE, repay_and_follow)
+    done = await engine.finished(await engine.borrow(borrower), wait=30)
+    assert done["outcome"]["status"] == "REVERSED"
+    assert await engine.partner_usage() == (0, 0, 0, 0)
+    await engine.assert_sound()
+
+
+# Borrows by the user
+
+
+async def test_the_users_own_debt_is_never_the_partners(engine: Engine) -> None:
+    """What a user borrows directly after the loan is the user's own, grows and falls by itself, and charges no limit."""
+    borrower = await engine.new_borrower()
+    await engine.active_loan(borrower)
+    await engine.finished(await engine.repay(borrower, {"payoff": True}))
+    await user_borrows(engine, borrower)
+    await followed(engine)
+    assert await outside_debt(engine, borrower) == 700 * USD
+    await engine.assert_sound()
+    await user_repays(engine, borrower, 300 * USD)
+    await followed(engine)
+    assert 400 * USD <= await outside_debt(engine, borrower) < 401 * USD
+    await engine.assert_sound()
+    await user_repays_all(engine, borrower)
+    await followed(engine)
+    assert await outside_debt(engine, borrower) == 0
+    assert await engine.partner_usage() == (0, 0, PRINCIPAL, 0)
+    await engine.assert_sound()
+
+
+async def test_a_new_debt_is_not_repaid_by_the_partner(engine: Engine) -> None:
+    """A user repays the loan and borrows anew while a repayment is on its way: all is given back, and the loan is REPAID."""
+    borrower = await engine.new_borrower()
+    await engine.active_loan(borrower)
+    before = await engine.balance(engine.partner.settlement.address)
+
+    async def borrow_anew() -> None:
+        await user_repays_all(engine, borrower)
+        await user_borrows(engine, borrower)
+        await followed(engine)
+
+    engine.once_before_leg(LegName.REPAY, borrow_anew)
+    done = await engine.finished(await engine.repay(borrower, {"amount": str(1_000 * USD)}))
+    assert done["outcome"]["status"] == "REFUNDED"
+    assert await engine.balance(engine.partner.settlement.address) == before
+    assert (await engine.loan(borrower))["status"] == "REPAID"
+    assert await outside_debt(engine, borrower) == 700 * USD
+    await engine.assert_sound()
+
+
+async def test_a_new_debt_after_our_payoff_leaves_the_loan_closed(engine: Engine) -> None:
+    """A user who repays the residue and borrows anew does not keep the loan open: its debt had ended before.
+
+    The residue that was on its way meets the new debt, and lowers what the user owes on the user's own account.
+    """
+    borrower = await engine.new_borrower()
+    await engine.active_loan(borrower)
+    await days_pass(engine, 10)
+
+    async def borrow_anew() -> None:
+        await user_repays_all(engine, borrower)
+        await user_borrows(engine, borrower)
+
+    before_the_residue(engine, borrow_anew)
+    await engine.finished(await engine.repay(borrower, {"payoff": True}))
+    await followed(engine)
+    loan = await engine.loan(borrower)
+    assert (loan["status"], loan["outstanding"]) == ("REPAID", "0")
+    assert 699 * USD < await outside_debt(engine, borrower) < 700 * USD
+    await engine.assert_sound()
+
+
+# Loans that go bad
+
+
+async def test_a_default(engine: Engine) -> None:
+    """A loan that the vault's owner marks is DEFAULTED, its partner is told once, and it can still be repaid."""
+    borrower = await engine.new_borrower()
+    borrow = (await engine.active_loan(borrower))["operation_id"]
+    await default(engine, borrower)
+    await followed(engine)
+    assert (await engine.loan(borrower))["status"] == "DEFAULTED"
+    await engine.assert_sound()
+    await engine.finished(await engine.repay(borrower, {"payoff": True}))
+    await followed(engine)
+    assert (await engine.loan(borrower))["status"] == "REPAID"
+    assert await engine.events(borrow) == ["loan.borrowed", "loan.defaulted"]
+    await engine.assert_sound()
+
+
+async def test_a_liquidation_that_brings_all_back(engine: Engine) -> None:
+    """A liquidated loan takes no more repayments; when it is settled, nothing is outstanding and nothing is written off."""
+    borrower = await engine.new_borrower()
+    borrow = (await engine.active_loan(borrower))["operation_id"]
+    await liquidate(engine, borrower)
+    await followed(engine)
+    loan = await engine.loan(borrower)
+    assert (loan["status"], loan["outstanding"]) == ("LIQUIDATED", str(PRINCIPAL))
+    refused = await engine.repay(borrower, {"amount": str(USD)})
+    assert refused.json()["code"] == "loan_not_repayable"
+    await engine.assert_sound()
+    await settle(engine, borrower)
+    await followed(engine)
+    row = await loan_row(engine, borrower)
+    assert (row.status, row.outstanding, row.written_off) == ("LIQUIDATED", 0, 0)
+    assert await engine.partner_usage() == (0, 0, PRINCIPAL, 0)
+    assert await engine.events(borrow) == ["loan.borrowed", "loan.defaulted", "loan.liquidated"]
+    await engine.assert_sound()
+
+
+async def test_a_liquidation_during_a_repayment(engine: Engine) -> None:
+    """A repayment that a liquidation overtakes is given back; the loan is LIQUIDATED, whatever the chain's zero would say."""
+    borrower = await engine.new_borrower()
+    borrow = (await engine.active_loan(borrower))["operation_id"]
+    before = await engine.balance(engine.partner.settlement.address)
+
+    async def go_bad() -> None:
+        await liquidate(engine, borrower)
+        await settle(engine, borrower)
+
+    engine.once_before_leg(LegName.REPAY, go_bad)
+    done = await engine.finished(await engine.repay(borrower, {"amount": str(USD)}))
+    assert done["outcome"]["status"] == "REFUNDED"
+    assert await engine.balance(engine.partner.settlement.address) == before
+    await followed(engine)
+    assert (await engine.loan(borrower))["status"] == "LIQUIDATED"
+    assert await engine.partner_usage() == (0, 0, PRINCIPAL, 0)
+    assert await engine.events(borrow) == ["loan.borrowed", "loan.defaulted", "loan.liquidated"]
+    await engine.assert_sound()
+
+
+# How it is run
+
+
+async def test_positions_are_followed_by_the_clock(engine: Engine) -> None:
+    """The scheduled workflow follows what is final, and a base unit that somebody repays for one position troubles no other."""
+    one, other = await engine.new_borrower(), await engine.new_borrower()
+    await engine.active_loan(one)
+    await engine.active_loan(other)
+    await user_repays(engine, one, USD)
+    result = await engine.temporal.execute_workflow(SyncPositionsWorkflow.run, id="sync", task_queue=LOANS_QUEUE)
+    assert (result.movements, result.more) == (1, False)
+    assert (await engine.loan(other))["outstanding"] == str(PRINCIPAL)
+    await engine.assert_sound()
+
+
+async def _borrowed_on_chain(engine: Engine, borrower: Borrower) -> bool:
+    return await engine.debt(borrower) > 0
