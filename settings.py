@@ -94,6 +94,11 @@ class Settings(DatabaseSettings):
     give_up_after: timedelta = timedelta(minutes=10)
     """How old a request must be, whose workflow never started, to be NOT_STARTED."""
 
+    refund_after: timedelta = timedelta(days=14)
+    """How long USDC sent to the platform wallet waits for its claim, until it is given back to a sender that is known."""
+    refund_minimum: int = Field(default=1_000_000, ge=1)
+    """The least that is given back by itself, in base units; less waits for a claim or a person."""
+
     key_mode: Literal["live", "sandbox"] = "live"
     key_pepper: SecretStr | None = None
     public_url: str = "http://127.0.0.1:8000"

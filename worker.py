@@ -59,6 +59,9 @@ def lane_config(settings: Settings) -> LaneConfig:
         block_poll=settings.block_poll,
         inbound_poll=2 * settings.block_poll,
         resend_after=settings.resend_after,
+        refund_after=settings.refund_after,
+        refund_minimum=settings.refund_minimum,
+        refund_poll=60 * settings.block_poll,
     )
 
 

@@ -1,5 +1,7 @@
 """Which transfer a repayment by proof may claim (money.md section 6)."""
 
+from collections.abc import Collection
+
 from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -9,6 +11,7 @@ from models.errors import (
     TransferAlreadyClaimed,
     TransferAmbiguous,
     TransferAmountMismatch,
+    TransferBeingRefunded,
     TransferNotFound,
     TransferNotOurs,
     TransferSenderUnknown,
@@ -26,7 +29,7 @@ async def claimable_transfer(session: AsyncSession, rows: RepaymentRows, terms: 
     found = await _named(session, rows.loan.chain_id, tx_hash, terms.transfer_log_index)
     free = [transfer for transfer in found if transfer.state is InboundState.UNCLAIMED]
     if not free:
-        raise _why_none_is_free(found, tx_hash)
+        raise why_none_is_free([transfer.state for transfer in found], tx_hash)
     owned = [transfer for transfer in free if await _belongs(session, rows, transfer.sender)]
     if not owned:
         raise TransferSenderUnknown(free[0].sender)
@@ -57,14 +60,15 @@ async def _named(session: AsyncSession, chain_id: int, tx_hash: str, log_index: 
     return list(await session.scalars(query))
 
 
-def _why_none_is_free(
-    found: list[InboundTransfer], tx_hash: str
-) -> TransferNotFound | TransferNotOurs | TransferAlreadyClaimed:
-    if not found:
+def why_none_is_free(
+    states: Collection[InboundState], tx_hash: str
+) -> TransferNotFound | TransferNotOurs | TransferBeingRefunded | TransferAlreadyClaimed:
+    """Why none of a transaction's transfers, which are in these states, can be claimed now."""
+    if not states:
         return TransferNotFound(tx_hash)
-    if all(transfer.state is InboundState.TREASURY for transfer in found):
+    if set(states) == {InboundState.TREASURY}:
         return TransferNotOurs(tx_hash)
-    return TransferAlreadyClaimed(tx_hash)
+    return (TransferBeingRefunded if InboundState.REFUNDING in states else TransferAlreadyClaimed)(tx_hash)
 
 
 async def _belongs(session: AsyncSession, rows: RepaymentRows, sender: str) -> bool:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from sqlalchemy import exists, select
 from temporalio import activity
 
+from activities.claims import why_none_is_free
 from activities.heartbeats import with_heartbeats
 from chain.contracts.usdc import Transfer, decode_transfer
 from chain.engine_chain import EngineChain
@@ -14,7 +15,6 @@ from models.errors import (
     AmountAboveDebt,
     InsufficientFunding,
     LoanNotRepayable,
-    TransferAlreadyClaimed,
     TransferNotOurs,
 )
 from models.messages.repay import AwaitTransfer, CheckFunding, Funding, TransferArrival
@@ -63,8 +63,9 @@ class FundingActivities:
         chain, tx_hash = self._chain, TxHash(asked.request.transfer_tx_hash or "")
         (debt,) = await chain.client.read(chain.pool.get_outstanding_debt(asked.loan.position_id), block="latest")
         self._checked_amount(asked, debt)
-        if await self._known_as_used(tx_hash):
-            raise TransferAlreadyClaimed(tx_hash)
+        states = await self._states(tx_hash)
+        if states and InboundState.UNCLAIMED not in states:
+            raise why_none_is_free(states, tx_hash)
         (receipt,) = await chain.client.receipts([tx_hash])
         if receipt is None:
             return
@@ -83,14 +84,13 @@ class FundingActivities:
     def _comes_in(self, transfer: Transfer | None) -> bool:
         return transfer is not None and transfer.recipient == self._chain.wallet
 
-    async def _known_as_used(self, tx_hash: TxHash) -> bool:
-        """Whether every transfer of this transaction that we know of is spoken for; none known is not used."""
+    async def _states(self, tx_hash: TxHash) -> set[InboundState]:
+        """Of the transfers of this transaction that are known; none is known before its block is final."""
         query = select(InboundTransfer.state).where(
             InboundTransfer.chain_id == self._chain.chain_id, InboundTransfer.tx_hash == tx_hash
         )
         async with self._transaction() as session:
-            states = set(await session.scalars(query))
-        return bool(states) and InboundState.UNCLAIMED not in states
+            return set(await session.scalars(query))
 
     async def _is_ours(self, tx_hash: TxHash) -> bool:
         """A transaction that the engine itself has signed belongs to its leg and proves nothing."""

@@ -76,6 +76,7 @@ REPAY: tuple[Kind, ...] = (
     errors.InsufficientFunding,
     errors.TransferNotOurs,
     errors.TransferAlreadyClaimed,
+    errors.TransferBeingRefunded,
     errors.TransferSenderUnknown,
     errors.TransferAmountMismatch,
     errors.TransferAmbiguous,

@@ -1,7 +1,7 @@
 """The signer lane: the one process that turns QUEUED legs into transactions on chain (money.md section 2).
 
-A lane waits to be elected, and then runs four loops until its term ends: it beats, prepares what is queued, watches what
-is in flight, and scans for USDC that comes in by itself. Whatever happens to it, what it knew is in rows, and the next
+A lane waits to be elected, and then runs five loops until its term ends: it beats, prepares what is queued, watches what
+is in flight, scans for USDC that comes in by itself, and gives back what nobody claims. Whatever happens to it, what it knew is in rows, and the next
 term, here or in another process, goes on from there.
 """
 
@@ -27,6 +27,7 @@ from chain.lane_config import LaneConfig, LaneNode
 from chain.mending import Mender
 from chain.notifications import Listener
 from chain.preparing import Preparer
+from chain.refunds import RefundKeeper
 from chain.sending import Outbox
 from chain.signer import Signer
 from chain.watching import Watcher
@@ -110,7 +111,7 @@ class SignerLane:
         preparer = Preparer(office, signer, outbox, allowance, GasGuard(self._config, fees, alarms))
         watcher = Watcher(office, outbox, allowance, alarms)
         mender = Mender(office, signer, outbox, fees, alarms)
-        inbound = InboundScan(office)
+        inbound, refunds = InboundScan(office), RefundKeeper(office)
         self.holding.set()
         try:
             async with asyncio.TaskGroup() as loops:
@@ -118,6 +119,7 @@ class SignerLane:
                 loops.create_task(self._resume_and_prepare(outbox, allowance, preparer))
                 loops.create_task(self._repeat(lambda: self._watch(watcher, mender, preparer), self._sent))
                 loops.create_task(self._repeat(lambda: self._scan(inbound), self._stopping))
+                loops.create_task(self._repeat(lambda: self._tend(refunds), self._stopping))
         finally:
             self.holding.clear()
 
@@ -152,6 +154,10 @@ class SignerLane:
     async def _scan(self, inbound: InboundScan) -> timedelta:
         more = await inbound.scan()
         return _NOW if more else self._config.inbound_poll
+
+    async def _tend(self, refunds: RefundKeeper) -> timedelta:
+        await refunds.tend()
+        return self._config.refund_poll
 
     async def _repeat(self, step: Step, wake: asyncio.Event) -> None:
         """Turns until the lane stops. What may pass by itself is logged and tried again; a lost session ends the term."""

@@ -71,6 +71,10 @@ class LaneConfig:
     inbound_chunk: int = 1_000
     inbound_overlap: int = 32
     """Blocks that are scanned again: a node behind a load balancer may answer for blocks that it does not have yet."""
+    refund_after: timedelta = timedelta(days=14)
+    """How long a transfer of a known sender waits for its claim until it is given back."""
+    refund_minimum: int = 1_000_000
+    refund_poll: timedelta = timedelta(minutes=1)
 
     @property
     def lock_name(self) -> str:

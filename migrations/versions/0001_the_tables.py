@@ -466,6 +466,13 @@ def upgrade() -> None:
         ),
         sa.UniqueConstraint("refund_operation_id", name=op.f("uq_inbound_transfers_refund_operation_id")),
     )
+    op.create_index(
+        "ix_inbound_transfers_waiting",
+        "inbound_transfers",
+        ["state", "seen_at"],
+        unique=False,
+        postgresql_where=sa.text("state IN ('REFUNDING', 'UNCLAIMED')"),
+    )
     op.create_table(
         "loans",
         sa.Column("id", sa.Text(), nullable=False),

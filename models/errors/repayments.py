@@ -82,6 +82,17 @@ class TransferAlreadyClaimed(Conflict):
         )
 
 
+class TransferBeingRefunded(Conflict):
+    code = "transfer_being_refunded"
+    title = "The transfer is being given back"
+
+    def __init__(self, tx_hash: str) -> None:
+        super().__init__(
+            f"The transfer in transaction {tx_hash} was not claimed in time and is on its way back to its sender. Should that "
+            "fail, it can be claimed again."
+        )
+
+
 class TransferSenderUnknown(RuleBroken):
     code = "transfer_sender_unknown"
     title = "The transfer does not come from an address of this partner or user"

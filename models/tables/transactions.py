@@ -163,6 +163,12 @@ class InboundTransfer(Base):
         CheckConstraint(
             "(state IN ('REFUNDED', 'REFUNDING')) = (refund_operation_id IS NOT NULL)", name="refunded_by_an_operation"
         ),
+        Index(
+            "ix_inbound_transfers_waiting",
+            "state",
+            "seen_at",
+            postgresql_where=text(f"state IN ({sql_words(InboundState.UNCLAIMED, InboundState.REFUNDING)})"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
