@@ -134,7 +134,9 @@ async def test_claims_and_refunds_at_once(engine: Engine) -> None:
         engine.repay(borrower, {"amount": str(AMOUNT), "transfer_tx_hash": tx_hash})
         for borrower, tx_hash in zip(borrowers, hashes, strict=True)
     ]
-    _, *answers = await asyncio.gather(grow_old(engine), *claims)
+    growing = asyncio.create_task(grow_old(engine))
+    answers = await asyncio.gather(*claims)
+    await growing
     ends = await asyncio.gather(*(ended(engine, answer) for answer in answers))
     await until(partial(all_used, engine, hashes))
     applied = ends.count("APPLIED")
