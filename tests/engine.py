@@ -275,12 +275,10 @@ class Engine:
     def once_before(self, contract: ChecksumAddress, act: Callable[[], Awaitable[None]]) -> None:
         """Acts once, just before the next leg that calls this contract is simulated."""
 
-        async def before(request: CallRequest) -> None:
-            if request.to == contract:
-                self.client.before_simulation = None
-                await act()
+        async def calls_it(request: CallRequest) -> bool:
+            return request.to == contract
 
-        self.client.before_simulation = before
+        self._act_once(calls_it, act)
 
     def once_before_leg(self, leg: LegName, act: Callable[[], Awaitable[None]]) -> None:
         """Acts once, just before a leg of this name is simulated for the first time: earlier ones are known by their rows."""
@@ -289,16 +287,26 @@ class Engine:
             LegName.REPAY: LegName.COLLECT,
             LegName.RESIDUE: LegName.REPAY,
         }[leg]
+        final = select(ChainTransaction.id).where(
+            ChainTransaction.leg == preceding, ChainTransaction.state == TransactionState.FINAL_OK
+        )
 
-        async def before(_: CallRequest) -> None:
+        async def comes_next(_: CallRequest) -> bool:
             async with self.transaction() as session:
-                final = select(ChainTransaction.id).where(
-                    ChainTransaction.leg == preceding, ChainTransaction.state == TransactionState.FINAL_OK
-                )
-                if (await session.scalars(final.limit(1))).one_or_none() is None:
-                    return
-            self.client.before_simulation = None
-            await act()
+                return (await session.scalars(final.limit(1))).one_or_none() is not None
+
+        self._act_once(comes_next, act)
+
+    def _act_once(self, due: Callable[[CallRequest], Awaitable[bool]], act: Callable[[], Awaitable[None]]) -> None:
+        """A step that gives up waiting does not end the act, and its next attempt waits for it, too."""
+        acting: asyncio.Future[None] | None = None
+
+        async def before(request: CallRequest) -> None:
+            nonlocal acting
+            if acting is None and await due(request):
+                acting = asyncio.ensure_future(act())
+            if acting is not None:
+                await asyncio.shield(acting)
 
         self.client.before_simulation = before
 
