@@ -19,7 +19,8 @@ LANES = 2
 BLOCK_TIME = timedelta(milliseconds=100)
 SILENCE = timedelta(seconds=1)
 ROUNDS, FULL_PARTS, FULL_ROUNDS = 1, 10, 3
-LEGS_A_TURN, TURN_SECONDS = 3, 0.1
+LEGS_A_TURN, TURN_SECONDS = 5, 0.05
+TRIES = 50
 
 
 class LaneTakeover:
@@ -37,8 +38,9 @@ class LaneTakeover:
         async with open_yard(grounds, BLOCK_TIME, silence_limit=SILENCE) as yard:
             await install_witness(yard)
             async with crew_of(yard, grounds.folder("lanes"), LANES) as crew:
+                takeovers = _Takeovers(crew, random.Random(part.seed), report)  # noqa: S311 - a seed plans the same again
                 async with _load(yard):
-                    await _Takeovers(crew, random.Random(part.seed), report).run(int(part.name.split("-")[1]))  # noqa: S311 - a seed plans the same again
+                    await takeovers.run(int(part.name.split("-")[1]))
                 report.breaches += await yard.rests(mining=False)
                 report.breaches += crew.died()
             report.breaches += await yard.breaches()
@@ -78,26 +80,46 @@ class _Takeovers:
         plan = [KILL, FREEZE, TWICE] * rounds
         self._dice.shuffle(plan)
         for what in plan:
-            holder = await self._crew.some_holder()
-            await until(self._in_flight, REST_SECONDS)
-            await asyncio.sleep(self._dice.randrange(300) / 1_000)
-            await self._inflict(what, holder)
-            self._report.injections += 1
-            self._report.faults[what] += 1
+            try:
+                await self._take_over(what)
+            except TimeoutError:
+                states = await self._crew.yard.states()
+                self._report.breaches.append(f"no lane went on after one was {what}: {states}")
+                return
+
+    async def _take_over(self, what: str) -> None:
+        holder = await self._crew.some_holder()
+        await until(self._in_flight, REST_SECONDS)
+        await asyncio.sleep(self._dice.randrange(300) / 1_000)
+        await self._inflict(what, holder)
+        self._report.injections += 1
+        self._report.faults[what] += 1
 
     async def _inflict(self, what: str, holder: str) -> None:
-        if what == KILL:
-            self._crew.kill(holder)
-            self._crew.start_lane()
-        elif what == FREEZE:
-            self._crew.freeze(holder)
-            await self._crew.some_holder(but=holder)
-            await self._progress()
-            self._crew.thaw(holder)
-        else:
+        if what == TWICE:
             double = self._crew.start_lane()
             await self._progress()
             self._crew.kill(self._dice.choice([holder, double]))
+            return
+        await self._freeze_in_the_act(holder)
+        if what == KILL:
+            self._crew.kill(holder)
+            self._crew.start_lane()
+        else:
+            await self._crew.some_holder(but=holder)
+            await self._progress()
+            self._crew.thaw(holder)
+
+    async def _freeze_in_the_act(self, holder: str) -> None:
+        """Stops the lane where it has stored transactions, and has not yet written what the node said of them."""
+        for _ in range(TRIES):
+            self._crew.freeze(holder)
+            if await self._crew.yard.count_in({TransactionState.PREPARED}) > 0:
+                self._report.faults["in the act of sending"] += 1
+                return
+            self._crew.thaw(holder)
+            await asyncio.sleep(self._dice.randrange(50) / 1_000)
+        self._crew.freeze(holder)
 
     async def _in_flight(self) -> bool:
         return await self._crew.yard.count_in(IN_FLIGHT_STATES) > 0

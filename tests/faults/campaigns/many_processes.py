@@ -18,7 +18,7 @@ from tests.faults.lanes.witness import install_witness, terms, zombies
 from tests.faults.lanes.yard import Yard, open_yard
 
 PROCESSES = 8
-EACH, EACH_IN_FULL = 25, 2_000
+EACH, EACH_IN_FULL = 12, 2_000
 BLOCK_TIME = timedelta(milliseconds=100)
 PATIENCE_SECONDS = 15 * 60
 
@@ -71,7 +71,7 @@ async def _kill_holders(crew: Crew, dice: random.Random, report: Report) -> None
     """At seeded numbers of final legs the lane that works is killed, and another one started to wait with the rest."""
     at = 0
     while True:
-        at += dice.randint(report.operations // 30, report.operations // 10)
+        at += dice.randint(20 + report.operations // 40, 40 + report.operations // 10)
         await until(partial(_has_finished, crew.yard, at), PATIENCE_SECONDS)
         crew.kill(await crew.some_holder())
         crew.start_lane()

@@ -57,13 +57,18 @@ class _Drops:
         await self._yard.queue(self._dice.randint(4, 10))
         await self._yard.all_sent()
         waiting = [attempt.hash for its in await self._yard.unmined_attempts() for attempt in its]
-        chosen = self._dice.sample(waiting, self._dice.randint(-(-len(waiting) // 2), len(waiting)))
-        call = self._yard.client.rpc.call
-        dropped = [tx_hash for tx_hash in chosen if await call("anvil_dropTransaction", tx_hash) is not None]
-        self._scene.hit("dropped", len(dropped))
+        chosen = self._dice.sample(waiting, self._dice.randint(1, -(-len(waiting) // 3)))
+        for tx_hash in chosen:
+            await self._yard.client.rpc.call("anvil_dropTransaction", tx_hash)
+        self._scene.hit("dropped", await self._gone(waiting))
         await self._yard.mine(self._dice.randint(0, 2))
         await self._yard.all_sent()
         await self._yard.mine()
+
+    async def _gone(self, hashes: Sequence[str]) -> int:
+        """How many the node does not know any more: with a transaction Anvil drops those of the same sender behind it."""
+        answers = await self._yard.client.rpc.batch([("eth_getTransactionByHash", (tx_hash,)) for tx_hash in hashes])
+        return sum(answer.value() is None for answer in answers)
 
     async def judge(self) -> list[str]:
         return []

@@ -116,7 +116,7 @@ class Crew:
     def died(self) -> list[str]:
         """Lanes that ended although nobody ended them: an exception that the lane does not foresee."""
         return [
-            f"{name} ended by itself with {process.exitcode}: {(self.folder / f'{name}.log').read_text()[-2000:]}"
+            f"{name} ended by itself with {process.exitcode}: {(self.folder / f'{name}.log').read_text()[-600:]}"
             for name, process in self.processes.items()
             if process.exitcode is not None
         ]
