@@ -131,18 +131,21 @@ class Desk:
             operation = await session.get_one(Operation, operation_id)
             await make.new_leg(session, operation, leg, TransactionState.FINAL_OK, amount=amount, **changes)
 
-    async def repays(self, loan: Loan, principal: int, interest: int = 0) -> None:
-        """A repayment that was collected and repaid on chain, and is applied; what is left is owed on chain."""
+    async def repays(self, loan: Loan, principal: int, interest: int = 0, kept: int = 0) -> None:
+        """A repayment that was collected and repaid on chain, and is applied; what is left is owed on chain.
+
+        ``kept`` was collected as well, and neither repaid nor refunded, which must not be.
+        """
         amount, left = principal + interest, loan.outstanding - principal
         async with self.transaction() as session:
             operation = await make.new_operation(
                 session, self.partner, kind=OperationKind.REPAY, loan_id=loan.id, terms={}, **DECIDED
             )
-            await make.new_repayment(session, operation, loan, state=RepaymentState.REPAYING, collected=amount)
+            await make.new_repayment(session, operation, loan, state=RepaymentState.REPAYING, collected=amount + kept)
         repaid = make.log(
             make.VAULT, [LOAN_REPAID_EVENT.topic0, f"0x{loan.position_id:064x}"], [amount, principal, interest, left]
         )
-        await self.leg(operation.id, LegName.COLLECT, amount)
+        await self.leg(operation.id, LegName.COLLECT, amount + kept)
         await self.leg(operation.id, LegName.REPAY, amount, logs=[repaid])
         debt = Debt(outstanding=left, principal=left, block_number=1)
         await self.repayments.apply_repayment(ApplyRepayment(operation_id=operation.id, debt=debt))

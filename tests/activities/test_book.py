@@ -2,14 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import accounts
 from models.statuses import LedgerKind, LedgerPhase
@@ -202,86 +199,3 @@ async def test_who_reads_what_is_left_holds_it(transaction: Transaction) -> None
 
 class NothingLeft(Exception):
     """The other one has spent it."""
-
-
-# Any sequence of steps
-
-
-Key = tuple[int, int]
-"""One of two operations, and a generation of its leg."""
-
-
-@dataclass
-class Model:
-    """What the book should say, by the simplest means."""
-
-    promised: dict[Key, int] = field(default_factory=dict)
-    ended: set[Key] = field(default_factory=set)
-    posted: int = 0
-
-    def pend(self, key: Key, amount: int) -> None:
-        if key not in self.ended:
-            self.promised.setdefault(key, amount)
-
-    def resolve(self, keys: list[Key], *, post: bool) -> None:
-        for key in keys:
-            if key in self.promised:
-                amount = self.promised.pop(key)
-                self.posted -= amount if post else 0
-                self.ended.add(key)
-
-    @property
-    def left(self) -> int:
-        return self.posted - sum(self.promised.values())
-
-
-@dataclass(frozen=True)
-class Step:
-    name: str
-    key: Key
-    amount: int
-
-
-keys = st.tuples(st.integers(0, 1), st.integers(1, 3))
-steps = st.builds(Step, st.sampled_from(["pend", "post", "void", "void all", "record"]), keys, st.integers(1, 10**12))
-
-
-@settings(
-    deadline=None,
-    max_examples=30,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],  # each example is rolled back
-)
-@given(taken=st.lists(steps, max_size=20))
-async def test_any_sequence_of_steps(database: AsyncEngine, taken: list[Step]) -> None:
-    """After every step of any sequence the cached balance is the derived one, and what is left is what a model says."""
-    async with AsyncSession(database) as session:
-        operations = [(await make.new_operation(session)).id for _ in range(2)]
-        start = await book.float_left(session)
-        model = Model()
-        for step in taken:
-            await take(session, operations[step.key[0]], step, model)
-            session.expire_all()
-            assert await book.float_left(session) - start == model.left
-            assert await float_is_true(session)
-        await session.rollback()
-
-
-async def take(session: AsyncSession, operation_id: str, step: Step, model: Model) -> None:
-    """The same step in the book and in the model."""
-    number, generation = step.key
-    match step.name:
-        case "pend":
-            await book.pend(session, [residue(operation_id, step.amount, generation)])
-            model.pend(step.key, step.amount)
-        case "post":
-            await book.post(session, operation_id, "residue-1", generation)
-            model.resolve([step.key], post=True)
-        case "void":
-            await book.void(session, operation_id, "residue-1", generation)
-            model.resolve([step.key], post=False)
-        case "void all":
-            await book.void(session, operation_id, "residue-1")
-            model.resolve([(number, each) for each in (1, 2, 3)], post=False)
-        case "record":
-            await book.record(session, funding(step.amount))
-            model.posted += step.amount

@@ -1,0 +1,19 @@
+"""How much the state machines try: always the same few examples, or many new ones when one asks for them."""
+
+from hypothesis import HealthCheck, settings
+
+THOROUGH = "thorough"
+"""The profile for ``pytest tests/machines --hypothesis-profile=thorough --timeout=0``; the root conftest registers it."""
+_TIMES = 20
+
+
+def effort(examples: int, steps: int) -> settings:
+    thorough = settings.get_current_profile_name() == THOROUGH
+    return settings(
+        max_examples=examples * (_TIMES if thorough else 1),
+        stateful_step_count=steps,
+        derandomize=not thorough,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
