@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo audit test check faults faults-full bench lock clean
+.PHONY: help install demo audit test check faults faults-full planted bench lock clean
 
 BIN := .venv/bin
 INSTALLED := .venv/installed
@@ -52,10 +52,15 @@ check: install ## format, lint, types, layers, dependencies, contracts and migra
 
 faults: install ## the seeded slice of every fault campaign, under five minutes
 	@$(BIN)/python -m tests.faults $(ARGS)
+	@$(BIN)/python -m tests.planted --few --jobs $(JOBS)
 
 faults-full: install ## every fault campaign at its full figure, in parts that resume; writes docs/fault-report.md
 	@status=0; $(BIN)/python -m tests.faults --full $(ARGS) || status=$$?; \
+	$(BIN)/python -m tests.planted --resume --jobs $(JOBS) || status=$$?; \
 	$(BIN)/python -m tests.faults --report; exit $$status
+
+planted: install ## each known way to lose money, planted into a copy of the tree: its test must fail
+	@$(BIN)/python -m tests.planted --jobs $(JOBS) $(ARGS)
 
 bench: install ## rates against floors measured in the same run
 	@$(BIN)/python -m bench $(ARGS)

@@ -1,0 +1,1 @@
+"""Bugs that must be caught: each is planted into a copy of the tree, where its test must fail (proof.md)."""

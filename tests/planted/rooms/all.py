@@ -1,0 +1,16 @@
+"""Every planted bug, room by room."""
+
+from tests.planted.bug import Bug
+from tests.planted.rooms import lane, ledger, limits, mending, operations, receipts, repayments, store, upkeep
+
+BUGS: list[Bug] = [
+    *operations.BUGS,
+    *limits.BUGS,
+    *ledger.BUGS,
+    *store.BUGS,
+    *lane.BUGS,
+    *mending.BUGS,
+    *receipts.BUGS,
+    *repayments.BUGS,
+    *upkeep.BUGS,
+]

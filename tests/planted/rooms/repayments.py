@@ -1,0 +1,90 @@
+"""Bugs of repayments: what was collected is claimed once, owed to whom it came from, and never more than that is spent."""
+
+from tests.planted.bug import Bug
+
+_CLAIMS = "activities/claims.py"
+_REPAYS = "tests/workflows/test_repay_table.py"
+_AUDIT = "tests/workflows/test_audit.py"
+
+BUGS = [
+    Bug(
+        name="proof-claimed-twice",
+        breaks="a transfer is claimed once",
+        file=_CLAIMS,
+        old="    free = [transfer for transfer in found if transfer.state is InboundState.UNCLAIMED]\n",
+        new="    free = found\n",
+        test=f"{_REPAYS}::test_repayment_by_proof",
+    ),
+    Bug(
+        name="claimed-by-another-partner",
+        breaks="a claim must come from an address registered to that partner alone",
+        file=_CLAIMS,
+        old="exists().where(SettlementAddress.address == sender, SettlementAddress.partner_id == rows.partner.id)",
+        new="exists().where(SettlementAddress.address == sender)",
+        test=f"{_REPAYS}::test_transfer_made_for_another_partner",
+    ),
+    Bug(
+        name="claimed-with-another-amount",
+        breaks="a claim must match the amount exactly",
+        file=_CLAIMS,
+        old="if terms.payoff or transfer.amount == terms.amount]",
+        new="if terms.payoff or transfer.amount >= (terms.amount or 0)]",
+        test=f"{_REPAYS}::test_validation_fails_with_a_proof",
+    ),
+    Bug(
+        name="claimed-after-the-end",
+        breaks="a claim that wakes up after its operation is done claims nothing",
+        file="activities/repayments.py",
+        old="            if rows.operation.state is OperationState.DONE:\n",
+        new="            if rows.operation.state is OperationState.NOT_STARTED:\n",
+        test=f"{_AUDIT}::test_a_claim_that_wakes_up_late_claims_nothing",
+    ),
+    Bug(
+        name="collected-and-forgotten",
+        breaks="a repayment that has collected is never ended as one that has not",
+        file="activities/repayments.py",
+        old="            if rows.repayment.collected > 0:\n",
+        new="            if rows.repayment.collected < 0:\n",
+        test=f"{_AUDIT}::test_giving_up_never_forgets_what_was_collected",
+    ),
+    Bug(
+        name="two-repayments-in-flight",
+        breaks="one repayment per loan is in flight",
+        file="activities/repayment_rows.py",
+        old="    return bool(await session.scalar(query))\n",
+        new="    return bool(await session.scalar(query)) and loan_id == ''\n",
+        test=f"{_REPAYS}::test_one_repayment_at_a_time",
+    ),
+    Bug(
+        name="residue-of-another-debt",
+        breaks="money in flight is never spent on another's debt, nor is the float",
+        file="activities/positions.py",
+        old="ours=left is not None and debt.principal <= left",
+        new="ours=True",
+        test=f"{_AUDIT}::test_the_float_pays_no_other_debt",
+    ),
+    Bug(
+        name="excess-kept",
+        breaks="what was collected is repaid or refunded, to the base unit",
+        file="activities/repayments.py",
+        old="            _check_all_accounted(rows.repayment, applied)\n",
+        new="",
+        test="tests/machines/test_limits.py::test_any_order_of_steps",
+    ),
+    Bug(
+        name="short-payoff-paid-by-the-platform",
+        breaks="a payoff adds residues only where what was collected covered the debt",
+        file="workflows/repay.py",
+        old="        if collected.covers_debt and repaid > 0:\n",
+        new="        if repaid > 0:\n",
+        test=f"{_AUDIT}::test_a_payoff_that_is_funded_short_is_a_partial_repayment",
+    ),
+    Bug(
+        name="closed-with-a-debt",
+        breaks="REPAID only where the chain says zero",
+        file="activities/applying.py",
+        old="    closed = debt.outstanding == 0\n",
+        new="    closed = debt.outstanding <= 10**6\n",
+        test="tests/machines/test_limits.py::test_any_order_of_steps",
+    ),
+]

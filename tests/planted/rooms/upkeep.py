@@ -1,0 +1,76 @@
+"""Bugs of what runs by the clock: the sweep of lost operations, and the reconciliation."""
+
+from tests.planted.bug import Bug
+
+_SWEEPS = "activities/sweeps.py"
+_RECONCILIATION = "activities/reconciliation.py"
+_SWEPT = "tests/workflows/test_sweep.py"
+_RECONCILED = "tests/workflows/test_reconcile.py"
+
+BUGS = [
+    Bug(
+        name="sweep-starts-system-operations",
+        breaks="system operations are driven by the lane, with no workflow and no sweep",
+        file=_SWEEPS,
+        old="Operation.kind.in_(self._workflows), old)",
+        new="old)",
+        test=f"{_SWEPT}::test_the_lanes_own_operations_are_not_swept",
+    ),
+    Bug(
+        name="sweep-trusts-a-closed-workflow",
+        breaks="an open operation is run again, also when its workflow completed",
+        file=_SWEEPS,
+        old="        return description.status is WorkflowExecutionStatus.RUNNING\n",
+        new="        return description.status is not WorkflowExecutionStatus.TERMINATED\n",
+        test=f"{_SWEPT}::test_an_open_operation_is_opened_again",
+    ),
+    Bug(
+        name="sweep-gives-up-what-is-asked-again",
+        breaks="a repeat of the request by its partner restores RECEIVED",
+        file=_SWEEPS,
+        old="                Operation.received_at < func.now() - self._give_up_after,\n",
+        new="",
+        test=f"{_SWEPT}::test_a_repeat_wins_against_the_sweep",
+    ),
+    Bug(
+        name="sweep-gives-up-what-runs",
+        breaks="only RECEIVED without a workflow becomes NOT_STARTED",
+        file=_SWEEPS,
+        old="            if await self._runs(found.id):\n",
+        new="            if await self._runs(found.id) and found.state is OperationState.OPEN:\n",
+        test=f"{_SWEPT}::test_a_request_is_given_up_only_without_a_workflow",
+    ),
+    Bug(
+        name="surplus-pauses-the-signer",
+        breaks="nobody can stop the engine by sending it a base unit",
+        file=_RECONCILIATION,
+        old="[each for each in news if each.pauses_signer]",
+        new="news",
+        test=f"{_RECONCILED}::test_a_surplus_goes_to_suspense_and_alerts",
+    ),
+    Bug(
+        name="outflow-does-not-pause-the-signer",
+        breaks="an unexplained outflow pauses the signer",
+        file=_RECONCILIATION,
+        old="[each for each in news if each.pauses_signer]",
+        new="[each for each in news if each.pauses_signer and each.rows == ()]",
+        test=f"{_RECONCILED}::test_usdc_that_went_out_by_itself_pauses_the_signer",
+    ),
+    Bug(
+        name="person-overruled",
+        breaks="what a person has seen, and has resumed the signer in spite of, stays with that person",
+        file=_RECONCILIATION,
+        old="[each for each in news if each.pauses_signer]",
+        new="[each for each in confirmed if each.pauses_signer]",
+        test=f"{_RECONCILED}::test_a_person_who_resumes_the_signer_is_not_overruled",
+    ),
+    Bug(
+        name="surplus-booked-twice",
+        breaks="a surplus goes to suspense, once",
+        file=_RECONCILIATION,
+        old="    if await session.scalar(booked) != last.surplus_booked or last.surplus_booked != before.surplus_booked:\n"
+        "        return 0\n",
+        new="    await session.scalar(booked)\n",
+        test=f"{_RECONCILED}::test_a_surplus_goes_to_suspense_and_alerts",
+    ),
+]
