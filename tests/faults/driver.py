@@ -11,7 +11,7 @@ import httpx
 from sqlalchemy import select
 
 from contracts.funding import mint_usdc
-from models.statuses import TERMINAL_EVENTS, OperationKind, OperationState
+from models.statuses import TERMINAL_EVENTS, LoanStatus, OperationKind, OperationState
 from models.tables.operations import Event, Operation
 from sandbox.engine import API, Engine
 from sandbox.services.process import ServiceStartError
@@ -87,6 +87,11 @@ class Driven:
             *(f"{each} was asked for and is lost" for each in sorted(asked - rows.keys())),
             *(f"{each} was never asked for" for each in sorted(rows.keys() - asked)),
             *(f"{row.id} is {row.state}" for row in rows.values() if row.state is not OperationState.DONE),
+            *(
+                f"{each} ended as {rows[each].outcome}"
+                for each in sorted(self.scenes.to_be_active & rows.keys())
+                if _status(rows[each].outcome) != LoanStatus.ACTIVE
+            ),
             *(f"{each} has {events[each]} terminal events" for each in sorted(rows) if events[each] != 1),
         ]
 

@@ -47,6 +47,8 @@ class Scenes:
     random: Random
     breaches: list[str] = field(default_factory=list)
     played: Counter[str] = field(default_factory=Counter)
+    to_be_active: set[str] = field(default_factory=set)
+    """Borrows that must have been paid out in the end."""
     _keys: int = 0
 
     async def play(self, number: int) -> None:
@@ -89,9 +91,13 @@ class Scenes:
             self._refused(await self.partners.ask(Request.borrow(house.account, line, TOO_MUCH)))
 
     async def _borrow(self, house: House, request: Request) -> Told:
+        """A borrow that nothing stands against: whatever goes wrong on the way, it is accepted and paid out."""
         told = await self.partners.ask(request)
         if told.accepted:
             house.loans.append(request.body["partner_loan_id"])
+            self.to_be_active.add(request.operation_id)
+        else:
+            self.breaches.append(f"{request.operation_id} was refused: {told}")
         return told
 
     # Repayments
