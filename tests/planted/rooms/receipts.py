@@ -82,7 +82,7 @@ BUGS = [
         name="inbound-credited-before-it-is-final",
         breaks="an inbound transfer is a liability once FINAL",
         file=_INBOUND,
-        old="        final = await self._config.finality.newest_block(self._node, head)\n",
+        old="        final = await config.finality.newest_block(self._node, head)\n",
         new="        final = head.number\n",
         test="tests/chain/lane/test_inbound.py::test_inbound_transfers_wait_for_their_depth",
     ),

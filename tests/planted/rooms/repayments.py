@@ -83,8 +83,8 @@ BUGS = [
         name="closed-with-a-debt",
         breaks="REPAID only where the chain says zero",
         file="activities/applying.py",
-        old="    closed = debt.outstanding == 0\n",
-        new="    closed = debt.outstanding <= 10**6\n",
+        old="chains_zero = debt.outstanding == 0 and",
+        new="chains_zero = debt.outstanding <= 10**6 and",
         test="tests/machines/test_limits.py::test_any_order_of_steps",
     ),
 ]
