@@ -9,7 +9,7 @@ from models.statuses import IncidentKind
 from models.tables.incident_book import close_incident, open_incident
 from models.tables.operators import Incident
 
-_KINDS = (IncidentKind.FEE_CAP_REACHED, IncidentKind.GAS_LOW)
+_KINDS = (IncidentKind.APPROVAL_REFUSED, IncidentKind.FEE_CAP_REACHED, IncidentKind.GAS_LOW)
 """Nobody but the lane opens or closes these, so what it remembers of them is what the table says."""
 
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from sqlalchemy import exists, func, select, update
 from ulid import ULID
 
+from chain.alarms import Alarms
 from chain.contracts.usdc import Usdc
 from chain.election import Office
 from chain.errors import Reverted
@@ -15,7 +16,7 @@ from chain.legs import PlannedLeg, plan_leg
 from chain.transactions import insert_queued
 from chain.types import CallRequest
 from models.messages.legs import ApproveCall
-from models.statuses import LIVE_STATES, LegName, OperationKind, OperationState, TransactionState
+from models.statuses import LIVE_STATES, IncidentKind, LegName, OperationKind, OperationState, TransactionState
 from models.tables.operations import Operation
 from models.tables.transactions import ChainTransaction
 
@@ -31,11 +32,12 @@ class Spender:
 
 
 class AllowanceKeeper:
-    def __init__(self, office: Office) -> None:
+    def __init__(self, office: Office, alarms: Alarms) -> None:
         self._term = office.term
         self._node = office.node
         self._config = office.config
         self._log = office.log
+        self._alarms = alarms
         self._not_before = asyncio.get_running_loop().time()
 
     async def admit(self, spenders: Sequence[Spender], spent_by_live: int) -> set[int]:
@@ -61,8 +63,10 @@ class AllowanceKeeper:
 
     async def approval_ended(self, state: TransactionState) -> None:
         """An approve leg is final: its operation is done. One that failed is not repeated at once."""
-        if state is not TransactionState.FINAL_OK:
-            self._not_before = asyncio.get_running_loop().time() + _AFTER_A_FAILURE.total_seconds()
+        if state is TransactionState.FINAL_OK:
+            await self._alarms.close(IncidentKind.APPROVAL_REFUSED, [self._config.lock_name])
+        else:
+            await self._failed(f"the vault's allowance was not renewed: its transaction is {state}")
         await self.close_operations()
 
     async def close_operations(self) -> None:
@@ -89,8 +93,7 @@ class AllowanceKeeper:
         try:
             gas = await self._node.simulate(CallRequest(self._config.wallet, planned.target, planned.calldata))
         except Reverted as refusal:
-            self._log.warning("approval_refused", reason=refusal.reason)
-            self._not_before = asyncio.get_running_loop().time() + _AFTER_A_FAILURE.total_seconds()
+            await self._failed(f"USDC refuses the vault's allowance: {refusal}")
             return
         async with self._term.transaction() as session:
             operation = Operation(
@@ -103,6 +106,11 @@ class AllowanceKeeper:
             await session.flush()
             await insert_queued(session, planned, gas)
         self._log.info("allowance_renewed", operation_id=planned.operation_id, amount=amount)
+
+    async def _failed(self, detail: str) -> None:
+        """Legs that spend the allowance may have to wait: a person is told, and the next try is not at once."""
+        self._not_before = asyncio.get_running_loop().time() + _AFTER_A_FAILURE.total_seconds()
+        await self._alarms.open(IncidentKind.APPROVAL_REFUSED, self._config.lock_name, detail)
 
     async def _approval_is_live(self) -> bool:
         live = select(ChainTransaction.id).where(

@@ -22,9 +22,10 @@ class GasGuard:
     async def market(self) -> Market:
         return await self._fees.market()
 
-    async def is_low(self) -> bool:
-        """Whether a person was told, and has not been told yet that it is over."""
-        return await self._alarms.stands(IncidentKind.GAS_LOW, self._config.lock_name)
+    async def alarmed(self) -> bool:
+        """Whether a person was told of the gas or its price, and has not been told yet that it is over."""
+        kinds = (IncidentKind.GAS_LOW, IncidentKind.FEE_CAP_REACHED)
+        return any([await self._alarms.stands(kind, self._config.lock_name) for kind in kinds])
 
     async def fees(self, market: Market) -> Fees | None:
         """What a new transaction offers; None while the market is above the cap."""

@@ -106,7 +106,7 @@ class SignerLane:
         await take_office(office)
         self._log.info("term_began")
         alarms, fees = Alarms(office), FeeReader(self._node, self._config)
-        outbox, allowance = Outbox(office, alarms), AllowanceKeeper(office)
+        outbox, allowance = Outbox(office, alarms), AllowanceKeeper(office, alarms)
         signer = AttemptSigner(self._signer, self._config.chain_id)
         preparer = Preparer(office, signer, outbox, allowance, GasGuard(self._config, fees, alarms))
         watcher = Watcher(office, outbox, allowance, alarms)

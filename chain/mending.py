@@ -29,7 +29,7 @@ class Mender:
         self._outbox = outbox
         self._fees = fees
         self._alarms = alarms
-        self._reconciler = Reconciler(office)
+        self._reconciler = Reconciler(office, alarms)
 
     async def mend(self) -> None:
         """One turn: at most one new attempt for each leg."""

@@ -83,7 +83,7 @@ class Preparer:
         return Prepared(len(stored.attempts), more=stored.again or full)
 
     async def _take_nonces(self, queue: Queue, legs: Sequence[QueuedLeg]) -> _Stored:
-        if not legs and self._nonces_checked and not await self._guard.is_low():
+        if not legs and self._nonces_checked and not await self._guard.alarmed():
             return _NOTHING
         market = await self._guard.market()
         if not await self._nonces_are_ours(market, queue.next_nonce):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from chain.alarms import Alarms
 from chain.election import Office
 from chain.signers import foreign_subject, pause_signer
 from chain.stuck import Stuck
@@ -47,11 +48,12 @@ class _Scan:
 
 
 class Reconciler:
-    def __init__(self, office: Office) -> None:
+    def __init__(self, office: Office, alarms: Alarms) -> None:
         self._term = office.term
         self._node = office.node
         self._config = office.config
         self._log = office.log
+        self._alarms = alarms
         self._scan: _Scan | None = None
 
     async def look(self, legs: Sequence[Stuck]) -> None:
@@ -138,6 +140,7 @@ class Reconciler:
                 await open_incident(session, IncidentKind.LEG_HELD, leg.name, why)
         for leg, why in reasons.items():
             self._log.error("nonce_stolen", leg=leg.name, reason=why)
+        await self._alarms.close(IncidentKind.FEE_CAP_REACHED, [leg.name for leg in reasons])
 
 
 async def report_foreign_nonces(session: AsyncSession, office: Office, used: int, next_nonce: int) -> bool:

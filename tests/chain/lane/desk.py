@@ -16,13 +16,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from chain import transactions
 from chain.codec import checksum
-from chain.engine_chain import EngineChain
 from chain.finality import Finality
 from chain.holds import resolve_hold
 from chain.lane import SignerLane
 from chain.lane_config import LaneConfig, LaneNode
 from chain.legs import PlannedLeg, plan_leg
-from chain.signer import KeyFileSigner, SignedTransaction, Signer, UnsignedTransaction
+from chain.signer import KeyFileSigner, Signer, UnsignedTransaction
 from chain.signers import pause_signer, resume_signer
 from chain.types import CallRequest, TxHash, Wei
 from contracts.funding import fund_gas, mint_usdc, set_operator
@@ -229,28 +228,12 @@ class Desk:
         """What an operator does about the newest generation of a leg that is HELD."""
         return await resolve_hold(
             self.transaction,
-            self._chain(finality or self.config.finality),
+            rows.engine_chain(self.world, self.wallet, finality or self.config.finality),
             operation_id=operation_id,
             leg=leg,
             generation=None,
             resolution=resolution,
             evidence_tx_hash=evidence,
-        )
-
-    def _chain(self, finality: Finality) -> EngineChain:
-        contracts = self.world.contracts
-        return EngineChain(
-            client=self.world.client,
-            chain_id=CHAIN_ID,
-            usdc_address=contracts.usdc,
-            oaid_address=contracts.oaid,
-            vault_address=contracts.vault,
-            pool_address=contracts.pool,
-            wallet=self.wallet,
-            probe_address=SETTLEMENT,
-            debt_ceiling=10**12,
-            finality=finality,
-            has_operator_path=True,
         )
 
     async def pause(self) -> None:
@@ -278,25 +261,6 @@ class Desk:
     async def sent_count(self) -> int:
         """How many transactions of the wallet the chain has mined."""
         return await self.world.client.nonce(self.wallet, "latest")
-
-
-@dataclass
-class Interrupted:
-    """A signer in whose first signature something else happens, as it may between any two transactions of a lane."""
-
-    signer: Signer
-    meanwhile: Callable[[], Awaitable[None]]
-    calls: int = 0
-
-    @property
-    def address(self) -> ChecksumAddress:
-        return self.signer.address
-
-    async def sign(self, transaction: UnsignedTransaction) -> SignedTransaction:
-        self.calls += 1
-        if self.calls == 1:
-            await self.meanwhile()
-        return await self.signer.sign(transaction)
 
 
 async def open_desk(world: World, database: AsyncEngine) -> Desk:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import rlp  # type: ignore[import-untyped]  # it ships no types
 
 from chain.client import ChainClient
-from chain.errors import RpcError
+from chain.codec import checksum
+from chain.contracts.usdc import encode_approve
+from chain.errors import Reverted, RevertKind, RpcError
 from chain.types import (
     Block,
     BlockHash,
@@ -20,6 +22,8 @@ from chain.types import (
     SendUnavailable,
     TxHash,
 )
+
+APPROVE = encode_approve(checksum("0x" + "00" * 20), 0)[:4]
 
 
 class Killed(BaseException):
@@ -220,3 +224,12 @@ def offer_of(raw: bytes) -> Offer:
     fields = rlp.decode(raw[1:])
     nonce, priority, most, gas = (int.from_bytes(fields[place], "big") for place in (1, 2, 3, 4))
     return Offer(nonce, priority, most, gas, fields[7], raw)
+
+
+class RefusesApprovals(ChainClient):
+    """USDC as it would be with the wallet on its list of blocked accounts."""
+
+    async def simulate(self, request: CallRequest) -> int:
+        if request.data.startswith(APPROVE):
+            raise Reverted("Blacklistable: account is blacklisted", RevertKind.REQUIRE)
+        return await super().simulate(request)

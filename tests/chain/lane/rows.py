@@ -1,14 +1,18 @@
-"""The rows that a leg hangs on: a partner, its grant, a position, a loan, and money that came in."""
+"""What a leg hangs on: rows of a partner, its grant, a position, a loan and money that came in; and the chain of an engine."""
 
 from datetime import datetime
 
+from eth_typing import ChecksumAddress
+
+from chain.engine_chain import EngineChain
+from chain.finality import Finality
 from chain.lane_config import LaneConfig
 from models import accounts
 from models.statuses import GrantEvidence, LedgerKind, LoanStatus, PartnerStatus, PartnerTier
 from models.tables.book import Entry
 from models.tables.loans import Loan, SolvencyPosition
 from models.tables.partners import CreditLineGrant, Partner
-from tests.chain.world import DAY, USD
+from tests.chain.world import DAY, USD, World
 
 CHAIN_ID = 31337
 
@@ -86,4 +90,21 @@ def loan_row(config: LaneConfig, operation_id: str, partner_id: str, position: i
         loan_duration=90 * DAY,
         number_of_installments=3,
         grant_id=f"grant-{partner_id}",
+    )
+
+
+def engine_chain(world: World, wallet: ChecksumAddress, finality: Finality) -> EngineChain:
+    """The chain as the activities of an engine with this wallet see it."""
+    return EngineChain(
+        client=world.client,
+        chain_id=CHAIN_ID,
+        usdc_address=world.contracts.usdc,
+        oaid_address=world.contracts.oaid,
+        vault_address=world.contracts.vault,
+        pool_address=world.contracts.pool,
+        wallet=wallet,
+        probe_address=wallet,
+        debt_ceiling=10**12,
+        finality=finality,
+        has_operator_path=True,
     )

@@ -68,7 +68,7 @@ async def test_no_nonce_is_taken_in_somebody_elses_term(desk: Desk) -> None:
         alarms = Alarms(office)
         guard = GasGuard(desk.config, FeeReader(office.node, desk.config), alarms)
         signer = AttemptSigner(desk.signer, desk.config.chain_id)
-        preparer = Preparer(office, signer, Outbox(office, alarms), AllowanceKeeper(office), guard)
+        preparer = Preparer(office, signer, Outbox(office, alarms), AllowanceKeeper(office, alarms), guard)
         with pytest.raises(TermOver):
             await preparer.prepare_batch()
         with pytest.raises(TermOver):

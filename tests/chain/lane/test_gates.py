@@ -11,7 +11,8 @@ from models.statuses import PartnerStatus, TransactionState
 from models.tables.operations import Operation
 from models.tables.partners import ApiKey, CreditLineGrant, Partner
 from models.tables.transactions import ChainSigner
-from tests.chain.lane.desk import SETTLEMENT, Desk, Interrupted, eventually
+from tests.chain.lane.desk import SETTLEMENT, Desk, eventually
+from tests.chain.lane.interrupted import Interrupted
 from tests.chain.world import USD
 
 NOW = datetime.now(UTC)

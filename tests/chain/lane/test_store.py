@@ -17,7 +17,8 @@ from models.statuses import LedgerKind, TransactionState
 from models.tables import book
 from models.tables.book import Entry
 from models.tables.transactions import ChainTransaction
-from tests.chain.lane.desk import GAS, SETTLEMENT, Desk, Interrupted
+from tests.chain.lane.desk import GAS, SETTLEMENT, Desk
+from tests.chain.lane.interrupted import Interrupted
 from tests.chain.world import USD
 
 ENDS = (TransactionState.REFUSED, TransactionState.ABANDONED)
