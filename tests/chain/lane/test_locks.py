@@ -10,7 +10,8 @@ from chain.client import ChainClient
 from models.statuses import PartnerStatus, TransactionState
 from models.tables.partners import Partner
 from models.tables.transactions import ChainSigner
-from tests.chain.lane.desk import Desk, Interrupted, eventually
+from tests.chain.lane.desk import Desk, eventually
+from tests.chain.lane.interrupted import Interrupted
 
 NEVER, SOON = timedelta(minutes=1), timedelta(milliseconds=100)
 NO_BEAT = NEVER

@@ -21,7 +21,8 @@ from models.tables.operations import Event, Operation
 from models.tables.operators import Incident
 from models.tables.partners import CreditLineGrant, SettlementAddress
 from models.tables.transactions import ChainCursor, ChainTransaction, InboundTransfer
-from tests.chain.lane.desk import Desk, Interrupted, eventually
+from tests.chain.lane.desk import Desk, eventually
+from tests.chain.lane.interrupted import Interrupted
 from tests.chain.world import USD
 
 AMOUNT = 3 * USD
