@@ -108,7 +108,7 @@ async def _check_accounts(session: AsyncSession, finding: Finding) -> None:
         if amount < 0 and account != accounts.PLATFORM_WALLET:
             finding.broken(account, f"the account {account} gave {-amount} base units more than it had")
     waiting = select(func.coalesce(func.sum(InboundTransfer.amount), 0)).where(
-        InboundTransfer.state.in_((InboundState.UNCLAIMED, InboundState.REFUNDING))
+        InboundTransfer.state == InboundState.UNCLAIMED
     )
     unclaimed = int(await session.scalar(waiting) or 0)
     held = balances.get(accounts.UNCLAIMED_INBOUND, 0)

@@ -194,14 +194,11 @@ def _legs(
     """Each attempt of each leg with a nonce, with what the ledger has posted for the leg."""
     into = case((LedgerTransfer.debit_account == accounts.PLATFORM_WALLET, LedgerTransfer.amount), else_=0)
     out = case((LedgerTransfer.credit_account == accounts.PLATFORM_WALLET, LedgerTransfer.amount), else_=0)
-    key = (LedgerTransfer.operation_id, LedgerTransfer.leg, LedgerTransfer.generation)
-    posted = (
-        select(*key, func.sum(into - out).label("net")).where(LedgerTransfer.phase == LedgerPhase.POSTED).group_by(*key)
-    ).subquery()
-    same_leg = (
-        (posted.c.operation_id == ChainTransaction.operation_id)
-        & (posted.c.leg == ChainTransaction.leg)
-        & (posted.c.generation == ChainTransaction.generation)
+    posted = select(func.sum(into - out)).where(
+        LedgerTransfer.operation_id == ChainTransaction.operation_id,
+        LedgerTransfer.leg == ChainTransaction.leg,
+        LedgerTransfer.generation == ChainTransaction.generation,
+        LedgerTransfer.phase == LedgerPhase.POSTED,
     )
     mined_at = ChainTransaction.result_block
     return (
@@ -215,10 +212,9 @@ def _legs(
             ChainTransaction.amount,
             ChainTransaction.result_tx_hash,
             ChainTransaction.result_block,
-            posted.c.net,
+            posted.scalar_subquery(),
         )
         .join(ChainTransaction, ChainTransaction.id == ChainAttempt.transaction_id)
-        .outerjoin(posted, same_leg)
         .where(*_ours(chain), or_(mined_at.is_(None), mined_at >= evidence.first_block))
     )
 

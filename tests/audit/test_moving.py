@@ -1,0 +1,49 @@
+"""What changes while an audit looks: a chain that is replaced under it, and a position that its user moves by himself."""
+
+import pytest
+from eth_typing import ChecksumAddress
+
+from activities.audit.checker import audit
+from chain.client import ChainClient
+from chain.errors import RpcUnavailable
+from chain.types import BlockRef
+from models.tables.transactions import ChainCursor
+from tests.chain.world import USD
+from tests.engine import Engine
+from tests.workflows.test_repay_table import user_repays
+
+
+class Reorganised(ChainClient):
+    """A client whose node replaces its newest block while the audit asks for a nonce."""
+
+    async def nonce(self, address: ChecksumAddress, block: BlockRef) -> int:
+        nonce = await super().nonce(address, block)
+        await self.rpc.call("anvil_reorg", 1, [])
+        return nonce
+
+
+async def test_a_block_that_is_replaced_says_nothing(engine: Engine) -> None:
+    """Where block B is another one after the reading than before it, the audit does not take one for the other."""
+    await engine.client.rpc.call("evm_mine")
+    async with Reorganised(engine.settings.rpc_url.get_secret_value()) as client:
+        object.__setattr__(engine.chain, "client", client)
+        with pytest.raises(RpcUnavailable):
+            await audit(engine.transaction, engine.chain)
+
+
+async def test_a_position_that_its_user_moves_concerns_no_other(engine: Engine) -> None:
+    """A repayment past the engine is drift of that position, and none while the reader of the vault has not come to it."""
+    borrower, other = await engine.new_borrower(), await engine.new_borrower()
+    await engine.active_loan(borrower)
+    await engine.active_loan(other)
+    before = (await engine.client.head()).number
+    await user_repays(engine, borrower, USD)
+    (breach,) = (await audit(engine.transaction, engine.chain)).breaches
+    assert (breach.invariant, breach.subject) == (4, f"position {borrower.line.position_id}")
+    assert not breach.pauses_signer
+    async with engine.transaction() as session:
+        reader = {"chain_id": engine.chain.chain_id, "address": engine.chain.vault_address}
+        session.add(ChainCursor(**reader, first_block=before, block_number=before))
+    report = await audit(engine.transaction, engine.chain)
+    assert report.breaches == []
+    assert any(f"position {borrower.line.position_id} was moved" in note for note in report.findings[3].notes)
