@@ -8,7 +8,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import FrameType
@@ -28,7 +28,7 @@ _REMARKS = {
     " FOR NO KEY UPDATE": "for update",
     " FOR SHARE": "for share",
 }
-_WRITES = ("INSERT", "UPDATE", "DELETE")
+WRITES = ("INSERT", "UPDATE", "DELETE")
 _BELOW_CALLERS = ("chain/rpc.py", "chain/client.py", "chain/reads.py", "bench/counting.py")
 
 
@@ -42,7 +42,8 @@ def speaking(name: str) -> Iterator[None]:
         _speaker.reset(token)
 
 
-def _who() -> str:
+def who() -> str:
+    """The activity that this task does, or the name under which it speaks."""
     return activity.info().activity_type if activity.in_activity() else _speaker.get()
 
 
@@ -65,7 +66,7 @@ class Transacted:
 
     @property
     def writes(self) -> bool:
-        return any(statement.startswith(_WRITES) for statement in self.statements)
+        return any(statement.startswith(WRITES) for statement in self.statements)
 
     @property
     def commits(self) -> int:
@@ -102,34 +103,39 @@ class Counted(JsonRpc):
         self._tally = tally
 
     async def batch(self, requests: Sequence[RpcRequest]) -> list[Answer]:
-        caller = _caller()
+        caller = calling_frame().f_code.co_name
         for start in range(0, len(requests), self.max_batch):
             methods = [method for method, _ in requests[start : start + self.max_batch]]
-            self._tally.rpc[Requested(_who(), caller, _folded(methods))] += 1
+            self._tally.rpc[Requested(who(), caller, folded(methods))] += 1
         return await super().batch(requests)
 
 
-def _folded(methods: Sequence[str]) -> tuple[str, ...]:
+def folded(methods: Sequence[str]) -> tuple[str, ...]:
     """eth_call x 8, in the order in which they first came."""
     return tuple(method if number == 1 else f"{method} x {number}" for method, number in Counter(methods).items())
 
 
-def _caller() -> str:
+def calling_frame(*below: str) -> FrameType:
+    """Of whoever asks the node something. ``below`` are further modules that only pass on what they are asked."""
     frame: FrameType = sys._getframe(1)  # noqa: SLF001 - nothing else knows who called
-    while frame.f_back is not None and frame.f_code.co_filename.endswith(_BELOW_CALLERS):
+    while frame.f_back is not None and frame.f_code.co_filename.endswith((*_BELOW_CALLERS, *below)):
         frame = frame.f_back
-    return frame.f_code.co_name
+    return frame
+
+
+def sql_counted(tally: Tally) -> AbstractContextManager[None]:
+    """Counts the transactions of every engine of this process while the block lasts."""
+    return overheard(_SqlCounter(tally))
 
 
 @contextmanager
-def sql_counted(tally: Tally) -> Iterator[None]:
-    """Counts the transactions of every engine of this process while the block lasts."""
-    counter = _SqlCounter(tally)
+def overheard(ears: "SqlEars") -> Iterator[None]:
+    """Every engine of this process is listened to while the block lasts."""
     hooks = (
-        ("before_cursor_execute", counter.executes),
-        ("after_cursor_execute", counter.executed),
-        ("commit", counter.commits),
-        ("rollback", counter.rolls_back),
+        ("before_cursor_execute", ears.executes),
+        ("after_cursor_execute", ears.executed),
+        ("commit", ears.commits),
+        ("rollback", ears.rolls_back),
     )
     for name, hook in hooks:
         event.listen(Engine, name, hook)
@@ -141,43 +147,64 @@ def sql_counted(tally: Tally) -> Iterator[None]:
 
 
 @dataclass
-class _Open:
-    """A transaction that has not ended yet."""
+class OpenTransaction:
+    """A transaction that has not ended yet. ``rows`` counts what it changed, by the statement that did."""
 
     statements: list[str] = field(default_factory=list)
     found: bool = False
+    rows: Counter[str] = field(default_factory=Counter)
+
+    def ended(self, *, committed: bool, own: bool) -> Transacted:
+        return Transacted(who(), tuple(self.statements), committed, own, self.found)
 
 
-class _SqlCounter:
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
-        self._open: dict[int, _Open] = {}
+class SqlEars:
+    """Follows each connection's transaction, and tells its end to whoever inherits from this."""
+
+    def __init__(self) -> None:
+        self.open: dict[int, OpenTransaction] = {}
+
+    def ends(self, connection: Connection, transaction: OpenTransaction, kind: Transacted) -> None:
+        """A statement that committed by itself has; any other transaction is about to end."""
+        raise NotImplementedError
 
     def executes(self, connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
-        driver = _driver(connection)
+        driver = driver_of(connection)
         if driver.autocommit or driver.info.transaction_status is TransactionStatus.IDLE:
-            self._open[id(driver)] = _Open()
-        self._open[id(driver)].statements.append(_gist(statement))
+            self.open[id(driver)] = OpenTransaction()
+        self.open[id(driver)].statements.append(_gist(statement))
 
     def executed(self, connection: Connection, cursor: Any, *_: Any) -> None:
-        driver = _driver(connection)
-        self._open[id(driver)].found = cursor.rowcount != 0
+        driver = driver_of(connection)
+        transaction = self.open[id(driver)]
+        transaction.found = cursor.rowcount != 0
+        if transaction.statements[-1].startswith(WRITES):
+            transaction.rows[transaction.statements[-1]] += cursor.rowcount
         if driver.autocommit:
-            self._ends(driver, committed=True, own=False)
+            self._end(connection, committed=True, own=False)
 
     def commits(self, connection: Connection) -> None:
-        self._ends(_driver(connection), committed=True, own=True)
+        self._end(connection, committed=True, own=True)
 
     def rolls_back(self, connection: Connection) -> None:
-        self._ends(_driver(connection), committed=False, own=True)
+        self._end(connection, committed=False, own=True)
 
-    def _ends(self, driver: Any, *, committed: bool, own: bool) -> None:
-        ended = self._open.pop(id(driver), None)
-        if ended is not None:
-            self._tally.sql[Transacted(_who(), tuple(ended.statements), committed, own, ended.found)] += 1
+    def _end(self, connection: Connection, *, committed: bool, own: bool) -> None:
+        transaction = self.open.pop(id(driver_of(connection)), None)
+        if transaction is not None:
+            self.ends(connection, transaction, transaction.ended(committed=committed, own=own))
 
 
-def _driver(connection: Connection) -> Any:
+class _SqlCounter(SqlEars):
+    def __init__(self, tally: Tally) -> None:
+        super().__init__()
+        self._tally = tally
+
+    def ends(self, connection: Connection, transaction: OpenTransaction, kind: Transacted) -> None:  # noqa: ARG002
+        self._tally.sql[kind] += 1
+
+
+def driver_of(connection: Connection) -> Any:
     return connection.connection.driver_connection
 
 

@@ -7,7 +7,7 @@ of what they do with it. What the processes are told, they are told by ENGINE_* 
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -33,7 +33,10 @@ STOPS = ((signal.SIGTERM, 30),)
 
 @dataclass(frozen=True, kw_only=True)
 class EngineConfig:
-    """Where the engine finds what it works with. `settings` are further ones, by their names without ENGINE_."""
+    """Where the engine finds what it works with. `settings` are further ones, by their names without ENGINE_.
+
+    `inside` answers, for the name of a process, the words that start another program in which its own one then runs.
+    """
 
     database_url: str
     temporal_address: str
@@ -47,6 +50,7 @@ class EngineConfig:
     confirmations: int = 1
     block_poll: timedelta = timedelta(milliseconds=250)
     settings: Mapping[str, str] = field(default_factory=dict)
+    inside: Callable[[str], Sequence[str]] = lambda _: ()
 
     def variables(self, api_url: str) -> dict[str, str]:
         """Every ENGINE_* variable that differs from the engine's defaults."""
@@ -139,7 +143,8 @@ class Engine:
         await asyncio.gather(*(process.stop() for process in self._processes.values()))
 
     def _api(self) -> Process:
-        program = self._program(API, "-m", "api.app", "--host", LOOPBACK, "--port", str(self._api_port))
+        serve = ("-m", "api.app", "--host", LOOPBACK, "--port", str(self._api_port))
+        program = self._program(API, *self.config.inside(API), *serve)
         return Process(program, self._lock, self._api_answers)
 
     async def _api_answers(self) -> bool:
@@ -152,7 +157,7 @@ class Engine:
 
     def _worker(self, name: str, role: Role) -> Process:
         self._roles[name] = role
-        program = self._program(name, str(ROOT / "worker.py"), "--role", role)
+        program = self._program(name, *self.config.inside(name), str(ROOT / "worker.py"), "--role", role)
         return Process(program, self._lock, _says(program.log, READY))
 
     def _program(self, name: str, *arguments: str) -> Program:

@@ -23,8 +23,7 @@ class Grounds:
     def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
         self._folder = folder
         self._stack = stack
-        self._opened: dict[str, Any] = {}
-        self._opening = asyncio.Lock()
+        self._opened: dict[str, asyncio.Future[Any]] = {}
 
     @classmethod
     @asynccontextmanager
@@ -39,11 +38,10 @@ class Grounds:
 
     async def once(self, name: str, opening: Callable[[], AbstractAsyncContextManager[Opened]]) -> Opened:
         """What was opened under this name; opened now, and kept for later parts, if nothing was."""
-        async with self._opening:
-            if name not in self._opened:
-                self._opened[name] = await self._stack.enter_async_context(opening())
-            opened: Opened = self._opened[name]
-            return opened
+        if name not in self._opened:
+            self._opened[name] = asyncio.ensure_future(self._stack.enter_async_context(opening()))
+        opened: Opened = await asyncio.shield(self._opened[name])
+        return opened
 
     async def postgres(self) -> Postgres:
         """Survives a kill of its process, but not of the machine."""

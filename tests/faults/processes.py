@@ -5,7 +5,7 @@ and that no role of it runs in the test's own process.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -49,13 +49,17 @@ RECOVERY_SECONDS = 60
 
 @dataclass(frozen=True)
 class Site:
-    """Where an engine is set up. ``rpc_url`` where its processes reach the node by another way than the test."""
+    """Where an engine is set up. ``rpc_url`` where its processes reach the node by another way than the test.
+
+    ``inside`` is EngineConfig's: the program in which the program of a process runs.
+    """
 
     folder: Path
     database_url: str
     temporal: Temporal
     anvil: Anvil
     rpc_url: str | None = None
+    inside: Callable[[str], Sequence[str]] = lambda _: ()
 
 
 @dataclass(frozen=True)
@@ -230,6 +234,7 @@ async def _config(site: Site, ground: _Ground, settings: dict[str, str]) -> Engi
         treasuries=(ground.treasury.address,),
         block_poll=BLOCK_POLL,
         settings={"INBOUND_FROM_BLOCK": str(head.number), **settings},
+        inside=site.inside,
     )
 
 

@@ -22,7 +22,7 @@ _MONEY_CODE = (
         for room in ("models", "chain", "activities", "workflows", "api")
         for kind in ("py", "json")
     ),
-    *("worker.py", "settings.py", "startup.py", "migrations/versions/*.py", "contracts/src/*.sol"),
+    *("*.py", "migrations/versions/*.py", "contracts/src/*.sol"),
 )
 
 

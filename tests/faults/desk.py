@@ -1,0 +1,43 @@
+"""An engine as API, ``loans`` and ``lane`` processes with a sentry at every point, on which operations are begun and crashed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+from sandbox.engine import API, Role
+from tests.chain.world import USD
+from tests.faults.arming import Post
+from tests.faults.grounds import Grounds
+from tests.faults.launcher import inside
+from tests.faults.processes import Running, Site, open_running, start_and_fund
+from tests.faults.stories import Business
+
+LOANS: Role = "loans"
+LANE: Role = "lane"
+PROCESSES = (API, LOANS, LANE)
+BLOCK_TIME = timedelta(milliseconds=100)
+ALLOWANCE = 20_000 * USD
+"""So low that a few repayments at once make the lane renew it."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    running: Running
+    business: Business
+    posts: Mapping[str, Post]
+
+
+@asynccontextmanager
+async def open_desk(grounds: Grounds) -> AsyncIterator[Desk]:
+    """A running engine of its own, on servers that all desks share."""
+    folder = grounds.folder("desk")
+    anvil = await grounds.anvil(BLOCK_TIME)
+    site = Site(folder, await grounds.database(), await grounds.temporal(), anvil, inside=partial(inside, folder))
+    async with open_running(site, ALLOWANCE_TARGET=str(ALLOWANCE)) as running:
+        await asyncio.gather(*(running.processes.start(role, role) for role in (LOANS, LANE)))
+        await start_and_fund(running, API)
+        posts = {name: Post(folder, name) for name in PROCESSES}
+        yield Desk(running, await Business.open(running), posts)
