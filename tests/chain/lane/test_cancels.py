@@ -1,6 +1,7 @@
 """Legs that shall not have their effect any more: replaced at their nonce, and the final receipt says which won."""
 
 from datetime import timedelta
+from itertools import pairwise
 
 from chain.client import ChainClient
 from chain.finality import Finality
@@ -11,7 +12,7 @@ from tests.chain.lane.desk import Desk, eventually
 from tests.chain.lane.nodes import NoCancellations, Refusing, offer_of
 from tests.chain.world import USD
 
-SOON, NEVER = timedelta(milliseconds=200), timedelta(hours=1)
+NEVER = timedelta(hours=1)
 THREE = Finality(confirmations=3)
 
 
@@ -49,17 +50,21 @@ async def test_the_payload_may_win_all_the_same(desk: Desk, anvil_url: str, manu
 
 
 async def test_only_the_cancellation_is_bumped(desk: Desk, manual_mining: ChainClient) -> None:
-    """Once there is a cancellation, no payload is signed any more."""
+    """Once there is a cancellation no payload is signed any more, and it is raised in its time, as a payload would be."""
     await desk.lane_known()
     operation_id = await desk.settle()
-    async with desk.running(desk.lane(bump_after=SOON)):
+    pace = timedelta(seconds=1)
+    async with desk.running(desk.lane(bump_after=pace)):
         await desk.until(operation_id, "settle", TransactionState.BROADCAST)
         await desk.cancel(operation_id)
         await eventually(lambda: _cancellations_are(desk, 3))
         await manual_mining.rpc.call("evm_mine")
         await desk.until(operation_id, "settle", TransactionState.FINAL_CANCELLED)
-    kinds = [attempt.kind for attempt in await desk.attempts()]
+    attempts = await desk.attempts()
+    kinds = [attempt.kind for attempt in attempts]
     assert kinds == sorted(kinds, key=lambda kind: kind is AttemptKind.CANCEL)
+    cancellations = [attempt.stored_at for attempt in attempts if attempt.kind is AttemptKind.CANCEL]
+    assert all(later - earlier >= pace for earlier, later in pairwise(cancellations))
 
 
 async def test_what_no_node_can_take_is_cancelled(desk: Desk, anvil_url: str) -> None:
