@@ -17,7 +17,7 @@ from tests.faults.driver import ROLES, Driven, driven
 from tests.faults.plan import FaultPlan
 from tests.faults.processes import Site
 
-SEEDS, SEEDS_OF_A_PART, SEEDS_OF_THE_SLICE = 200, 40, 4
+SEEDS, SEEDS_OF_A_PART, SEEDS_OF_THE_SLICE = 200, 40, 3
 SCENES_OF_A_SEED = 10
 HITS_OF_A_SEED = 10
 LEAST_SECONDS, MOST_SECONDS = 2, 20
@@ -43,7 +43,7 @@ class Chaos:
         seeds = range(int(part.name.removeprefix("seeds ").partition("-")[0]), part.seed + 1)
         anvil = await grounds.anvil(BLOCK_TIME)
         site = Site(grounds.folder("chaos"), await grounds.database(), await grounds.temporal(), anvil)
-        async with driven(site, part.seed, lines=2 * SCENES_OF_A_SEED * len(seeds) // 3) as engine:
+        async with driven(site, part.seed, lines=SCENES_OF_A_SEED * (len(seeds) + 4) // 4) as engine:
             async with asyncio.TaskGroup() as under_way:
                 for seed in seeds:
                     await _one(engine, seed, under_way)
