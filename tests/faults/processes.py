@@ -189,10 +189,10 @@ async def open_running(site: Site, **settings: str) -> AsyncIterator[Running]:
 async def start_and_fund(running: Running, *names: str) -> None:
     """Starts the processes, one of which holds the lane, and sees the platform float booked and a partner ready."""
     await running.processes.start_all(*names)
-    await until(running.engine.signer_is_known)
+    await until(running.engine.signer_is_known, RECOVERY_SECONDS)
     running.engine.partner = await running.engine.new_partner()
     await running.engine.fund_float()
-    await until(running.engine.float_is_booked)
+    await until(running.engine.float_is_booked, RECOVERY_SECONDS)
 
 
 @dataclass(frozen=True)
