@@ -1,7 +1,7 @@
 """Every planted bug, room by room."""
 
 from tests.planted.bug import Bug
-from tests.planted.rooms import lane, ledger, limits, mending, operations, receipts, repayments, store, upkeep
+from tests.planted.rooms import lane, ledger, limits, mending, operations, outside, receipts, repayments, store, upkeep
 
 BUGS: list[Bug] = [
     *operations.BUGS,
@@ -12,5 +12,6 @@ BUGS: list[Bug] = [
     *mending.BUGS,
     *receipts.BUGS,
     *repayments.BUGS,
+    *outside.BUGS,
     *upkeep.BUGS,
 ]

@@ -1,0 +1,84 @@
+"""Bugs of what happens without the engine: debts that move outside it, and USDC that nobody claims."""
+
+from tests.planted.bug import Bug
+
+_BOOK = "activities/outside_book.py"
+_REFUNDS = "chain/refunds.py"
+_OUTSIDE = "tests/workflows/test_outside.py"
+_ANY_ORDER = "tests/activities/test_outside.py::test_any_order_of_events"
+_REFUNDED = "tests/chain/lane/test_refunds.py"
+
+BUGS = [
+    Bug(
+        name="outside-repayment-applied-twice",
+        breaks="debt that changes outside the engine releases the limit once",
+        file=_BOOK,
+        old="        if known.log_index == log.log_index:\n            return None\n",
+        new="        if known.log_index == log.log_index:\n            return known\n",
+        test=_ANY_ORDER,
+    ),
+    Bug(
+        name="own-repayment-followed-as-anothers",
+        breaks="a repayment of the engine's own releases the limit once",
+        file="activities/outside.py",
+        old="            if operation_id is None:\n",
+        new="            if operation_id is None or event.principal < 0:\n",
+        test=f"{_OUTSIDE}::test_the_user_repays_before_our_repayment",
+    ),
+    Bug(
+        name="users-own-debt-charged-to-the-loan",
+        breaks="what the user borrows directly is no loan's and charges no limit",
+        file=_BOOK,
+        old="    return Debtor(operation_id) if own is None or own < place else Debtor()\n",
+        new="    return Debtor(operation_id)\n",
+        test=_ANY_ORDER,
+    ),
+    Bug(
+        name="liquidation-writes-nothing-off",
+        breaks="what a liquidation does not bring back is written off with the limit",
+        file=_BOOK,
+        old="        loan.written_off += max(0, movement.released - repaid)\n",
+        new="        loan.written_off += 0\n",
+        test=_ANY_ORDER,
+    ),
+    Bug(
+        name="loan-closed-under-a-repayment",
+        breaks="one repayment per loan is in flight, and its own end closes the loan",
+        file=_BOOK,
+        old="    elif happened.ended and not await loan_is_taken(session, loan.id):\n",
+        new="    elif happened.ended:\n",
+        test=f"{_OUTSIDE}::test_the_user_repays_all_during_our_repayment",
+    ),
+    Bug(
+        name="refund-and-claim-both-win",
+        breaks="claim and refund are compare-and-sets of the transfer's state",
+        file=_REFUNDS,
+        old="select(InboundTransfer).where(InboundTransfer.id == due.id, *self._is_due())",
+        new="select(InboundTransfer).where(InboundTransfer.id == due.id)",
+        test="tests/workflows/test_transfers.py::test_claims_and_refunds_at_once",
+    ),
+    Bug(
+        name="refunded-to-a-stranger",
+        breaks="automatic refunds go only to settlement addresses and granted wallets",
+        file=_REFUNDS,
+        old="            InboundTransfer.sender.not_in(config.treasury),\n            known,\n",
+        new="            InboundTransfer.sender.not_in(config.treasury),\n            known | known.is_not(None),\n",
+        test=f"{_REFUNDED}::test_a_stranger_gets_nothing_back_by_itself",
+    ),
+    Bug(
+        name="refunded-before-it-is-due",
+        breaks="automatic refunds come after the configured days",
+        file=_REFUNDS,
+        old="            InboundTransfer.seen_at <= func.now() - config.refund_after,\n",
+        new="",
+        test=f"{_REFUNDED}::test_what_is_not_due_waits",
+    ),
+    Bug(
+        name="refund-without-effect-forgotten",
+        breaks="the rest waits as a liability: a refund without effect gives it back to its account",
+        file=_REFUNDS,
+        old="    await book.record(session, _back(_to_suspense(leg.operation_id, transfer.id, transfer.amount)))\n",
+        new="",
+        test=f"{_REFUNDED}::test_a_refund_without_effect_moves_back",
+    ),
+]
