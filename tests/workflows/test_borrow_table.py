@@ -5,15 +5,19 @@ from datetime import timedelta
 from functools import partial
 
 from api.administration import set_status
-from chain.contracts.solvency_vault import encode_set_operator
-from contracts.deploy import Transaction
 from models import accounts
 from models.statuses import PartnerStatus
 from models.tables import book
 from tests.chain.world import USD
-from tests.engine import Borrower, BuildEngine, Engine, until
+from tests.engine import BuildEngine, Engine, until
+from tests.workflows.moments import Row, cancel_requested, leg_is, loan_is, revoke_operator, row_of
 
 PRINCIPAL, FEE, PAYOUT = 5_000 * USD, 25 * USD, 4_975 * USD
+FREE = (0, 0, 0, 0)
+HELD = (0, PRINCIPAL, 0, PRINCIPAL)
+"""Reserved and not drawn."""
+DRAWN = (PRINCIPAL, 0, PRINCIPAL, 0)
+FAILED = Row(FREE, 0, 0, "FAILED", ["loan.failed"])
 
 
 async def test_all_good(engine: Engine) -> None:
@@ -25,10 +29,8 @@ async def test_all_good(engine: Engine) -> None:
     done = await engine.finished(answer)
     assert done["outcome"]["status"] == "ACTIVE"
     assert await engine.balance(engine.partner.settlement.address) == before + PAYOUT
-    assert await engine.debt(borrower) >= PRINCIPAL
     assert await engine.legs(done["operation_id"]) == [("borrow", 1, "FINAL_OK"), ("settle", 1, "FINAL_OK")]
-    assert await engine.partner_usage() == (PRINCIPAL, 0, PRINCIPAL, 0)
-    assert await engine.events(done["operation_id"]) == ["loan.borrowed"]
+    assert await row_of(engine, borrower, done["operation_id"]) == Row(DRAWN, PRINCIPAL, 0, "ACTIVE", ["loan.borrowed"])
     await engine.assert_sound()
 
 
@@ -39,9 +41,8 @@ async def test_refused_in_the_head(engine: Engine) -> None:
     assert (answer.status_code, answer.json()["code"]) == (422, "insufficient_credit")
     operation_id = answer.json()["operation_id"]
     assert await engine.legs(operation_id) == []
-    assert await engine.partner_usage() == (0, 0, 0, 0)
-    assert await engine.events(operation_id) == ["loan.rejected"]
-    assert await engine.debt(borrower) == 0
+    assert await row_of(engine, borrower, operation_id) == Row(FREE, 0, 0, None, ["loan.rejected"])
+    assert (await engine.operation_row(operation_id)).decision == "REFUSED"
     await engine.assert_sound()
 
 
@@ -68,9 +69,7 @@ async def test_partner_suspended_before_prepared(build_engine: BuildEngine) -> N
                 await set_status(session, engine.partner.id, PartnerStatus.ACTIVE)
             done = await engine.finished(answer)
         assert (done["outcome"]["status"], done["problem"]["code"]) == ("FAILED", "stopped_before_sending")
-        assert await engine.partner_usage() == (0, 0, 0, 0)
-        assert await engine.events(done["operation_id"]) == ["loan.failed"]
-        assert await engine.debt(borrower) == 0
+        assert await row_of(engine, borrower, done["operation_id"]) == FAILED
         await engine.assert_sound()
 
 
@@ -86,7 +85,7 @@ async def test_cancelled_before_prepared(build_engine: BuildEngine) -> None:
             done = await engine.finished(answer)
         assert (done["outcome"]["status"], done["problem"]["code"]) == ("FAILED", "stopped_before_sending")
         assert {state for _, _, state in await engine.legs(operation_id)} == {"ABANDONED"}
-        assert await engine.partner_usage() == (0, 0, 0, 0)
+        assert await row_of(engine, borrower, done["operation_id"]) == FAILED
         await engine.assert_sound()
 
 
@@ -98,8 +97,7 @@ async def test_simulation_of_borrow_reverts(build_engine: BuildEngine) -> None:
         done = await engine.finished(await engine.borrow(borrower))
         assert (done["outcome"]["status"], done["problem"]["code"]) == ("FAILED", "chain_refused")
         assert await engine.legs(done["operation_id"]) == [("borrow", 1, "REFUSED"), ("borrow", 2, "ABANDONED")]
-        assert await engine.partner_usage() == (0, 0, 0, 0)
-        assert await engine.events(done["operation_id"]) == ["loan.failed"]
+        assert await row_of(engine, borrower, done["operation_id"]) == FAILED
         await engine.assert_sound()
 
 
@@ -115,8 +113,7 @@ async def test_borrow_reverts_on_chain(build_engine: BuildEngine) -> None:
             done = await engine.finished(answer)
         assert (done["outcome"]["status"], done["problem"]["code"]) == ("FAILED", "chain_refused")
         assert (await engine.legs(operation_id))[0] == ("borrow", 1, "FINAL_REVERTED")
-        assert await engine.partner_usage() == (0, 0, 0, 0)
-        assert await engine.debt(borrower) == 0
+        assert await row_of(engine, borrower, done["operation_id"]) == FAILED
         await engine.assert_sound()
 
 
@@ -127,8 +124,7 @@ async def test_settlement_address_blacklisted(engine: Engine) -> None:
     done = await engine.finished(await engine.borrow(borrower), wait=30)
     assert (done["outcome"]["status"], done["problem"]["code"]) == ("REVERSED", "settlement_blocked")
     assert await engine.debt(borrower) == 0
-    assert await engine.partner_usage() == (0, 0, 0, 0)
-    assert await engine.events(done["operation_id"]) == ["loan.reversed"]
+    assert await row_of(engine, borrower, done["operation_id"]) == Row(FREE, 0, 0, "REVERSED", ["loan.reversed"])
     succeeded = [leg for leg, _, state in await engine.legs(done["operation_id"]) if state == "FINAL_OK"]
     assert succeeded[:2] == ["borrow", "unwind"]
     await engine.assert_sound()
@@ -140,7 +136,9 @@ async def test_usdc_paused_for_a_while(engine: Engine) -> None:
     engine.once_before(engine.contracts.usdc, partial(engine.owner_calls, engine.contracts.usdc, "pause()"))
     answer = await engine.borrow(borrower)
     await asyncio.sleep(2 * engine.settings.settle_blocked.total_seconds())
-    assert (await engine.loan(borrower))["status"] == "SETTLING"
+    assert await row_of(engine, borrower, answer.json()["operation_id"]) == Row(
+        DRAWN, PRINCIPAL, PRINCIPAL, "SETTLING", []
+    )
     await engine.owner_calls(engine.contracts.usdc, "unpause()")
     done = await engine.finished(answer)
     assert done["outcome"]["status"] == "ACTIVE"
@@ -155,7 +153,8 @@ async def test_settle_deadline(build_engine: BuildEngine) -> None:
         answer = await engine.borrow(borrower)
         operation_id = answer.json()["operation_id"]
         await until(lambda: loan_is(engine, borrower, "UNDER_REVIEW"))
-        assert await engine.events(operation_id) == ["loan.delayed"]
+        delayed = Row(DRAWN, PRINCIPAL, PRINCIPAL, "UNDER_REVIEW", ["loan.delayed"])
+        assert await row_of(engine, borrower, operation_id) == delayed
         await engine.owner_calls(engine.contracts.usdc, "unpause()")
         await engine.operator(operation_id, "retry_step")
         done = await engine.finished(answer)
@@ -171,29 +170,14 @@ async def test_unwind_fails_too(engine: Engine) -> None:
     await engine.owner_calls(engine.contracts.pool, "setRepaymentsPaused(bool)", True)
     answer = await engine.borrow(borrower)
     await until(lambda: loan_is(engine, borrower, "UNDER_REVIEW"))
+    delayed = Row(DRAWN, PRINCIPAL, 0, "UNDER_REVIEW", ["loan.delayed"])
+    assert await row_of(engine, borrower, answer.json()["operation_id"]) == delayed
     async with engine.transaction() as session:
         assert await book.balance(session, accounts.SUSPENSE, answer.json()["operation_id"]) == PRINCIPAL
     await engine.owner_calls(engine.contracts.pool, "setRepaymentsPaused(bool)", False)
     await engine.operator(answer.json()["operation_id"], "retry_step")
     done = await engine.finished(answer)
-    assert done["outcome"]["status"] == "REVERSED"
+    reversed_loan = Row(FREE, 0, 0, "REVERSED", ["loan.delayed", "loan.reversed"])
+    assert await row_of(engine, borrower, done["operation_id"]) == reversed_loan
     assert await engine.debt(borrower) == 0
-    assert await engine.events(done["operation_id"]) == ["loan.delayed", "loan.reversed"]
     await engine.assert_sound()
-
-
-async def revoke_operator(engine: Engine, borrower: Borrower) -> None:
-    revoke = encode_set_operator(engine.chain.wallet, approved=False)
-    await borrower.user.send(Transaction(engine.contracts.vault, revoke))
-
-
-async def cancel_requested(engine: Engine, operation_id: str) -> bool:
-    return (await engine.operation_row(operation_id)).cancel_requested_at is not None
-
-
-async def loan_is(engine: Engine, borrower: Borrower, status: str) -> bool:
-    return bool((await engine.loan(borrower))["status"] == status)
-
-
-async def leg_is(engine: Engine, operation_id: str, leg: tuple[str, int, str]) -> bool:
-    return leg in await engine.legs(operation_id)

@@ -14,7 +14,7 @@ from models.statuses import LegName
 from models.tables.operators import OperatorAction
 from tests.chain.world import USD
 from tests.engine import COMMAND, Borrower, BuildEngine, Engine, until
-from tests.workflows.moments import leg_is, no_blocks, sent_and_held, under_review
+from tests.workflows.moments import leg_is, loan_is, no_blocks, sent_and_held, under_review
 from tests.workflows.test_repay_table import days_pass
 from tests.workflows.test_runs_again import hold_after
 from tests.workflows.test_sweep import swept
@@ -219,7 +219,3 @@ async def test_a_retry_ends_the_pause_before_a_residue_is_tried_again(build_engi
 async def waits_for(engine: Engine, operation_id: str, command: str) -> bool:
     waits = await engine.temporal.get_workflow_handle(operation_id).query("waits_for")
     return command in waits["commands"]
-
-
-async def loan_is(engine: Engine, borrower: Borrower, status: str) -> bool:
-    return bool((await engine.loan(borrower))["status"] == status)

@@ -12,6 +12,7 @@ from contracts.funding import mint_usdc
 from models.tables.transactions import InboundTransfer
 from tests.chain.world import DAY, USD
 from tests.engine import Borrower, Engine, until
+from tests.workflows.moments import RepayRow, repay_row_of
 
 PRINCIPAL = 5_000 * USD
 
@@ -45,7 +46,8 @@ async def test_payoff_by_pull(engine: Engine) -> None:
     loan = await engine.loan(borrower)
     assert (loan["status"], loan["outstanding"]) == ("REPAID", "0")
     assert await engine.partner_usage() == (0, 0, PRINCIPAL, 0)
-    assert await engine.events(done["operation_id"]) == ["repayment.applied", "loan.repaid"]
+    applied = RepayRow(0, 0, 0, "APPLIED", ["repayment.applied", "loan.repaid"])
+    assert await repay_row_of(engine, borrower, done["operation_id"]) == applied
     repayment = loan["repayments"][0]
     assert int(repayment["principal"]) == PRINCIPAL
     assert int(repayment["principal"]) + int(repayment["interest"]) == collected + int(repayment["residue"])
@@ -76,7 +78,8 @@ async def test_amount_above_the_debt(engine: Engine) -> None:
     await engine.active_loan(borrower)
     answer = await engine.repay(borrower, {"amount": str(6_000 * USD)})
     assert (answer.status_code, answer.json()["code"]) == (422, "amount_above_debt")
-    assert await engine.events(answer.json()["operation_id"]) == ["repayment.rejected"]
+    rejected = RepayRow(PRINCIPAL, PRINCIPAL, 0, None, ["repayment.rejected"])
+    assert await repay_row_of(engine, borrower, answer.json()["operation_id"]) == rejected
     await engine.assert_sound()
 
 
@@ -88,6 +91,8 @@ async def test_no_funding_by_pull(engine: Engine) -> None:
     answer = await engine.repay(borrower, {"amount": str(USD)})
     assert (answer.status_code, answer.json()["code"]) == (422, "insufficient_funding")
     assert answer.json()["figures"]["allowance"] == "10"
+    rejected = RepayRow(PRINCIPAL, PRINCIPAL, 0, None, ["repayment.rejected"])
+    assert await repay_row_of(engine, borrower, answer.json()["operation_id"]) == rejected
     await engine.assert_sound()
 
 
@@ -127,6 +132,8 @@ async def test_validation_fails_with_a_proof(engine: Engine) -> None:
     await until(partial(seen, engine, tx_hash))
     answer = await engine.repay(borrower, {"amount": str(999 * USD), "transfer_tx_hash": tx_hash})
     assert await rejection(engine, answer) == "transfer_amount_mismatch"
+    row = await repay_row_of(engine, borrower, answer.json()["operation_id"])
+    assert (row.outstanding, row.owed, row.liability, row.events) == (PRINCIPAL, PRINCIPAL, 0, ["repayment.rejected"])
     assert await transfer_state(engine, tx_hash) == "UNCLAIMED"
     right = await engine.repay(borrower, {"amount": str(1_000 * USD), "transfer_tx_hash": tx_hash})
     assert (await engine.finished(right))["outcome"]["status"] == "APPLIED"
@@ -157,7 +164,8 @@ async def test_proof_not_found(engine: Engine) -> None:
     body = {"amount": str(1_000 * USD), "transfer_tx_hash": "0x" + "ab" * 32}
     answer = await engine.repay(borrower, body)
     assert await rejection(engine, answer) == "transfer_not_found"
-    assert await engine.events(answer.json()["operation_id"]) == ["repayment.rejected"]
+    rejected = RepayRow(PRINCIPAL, PRINCIPAL, 0, "REJECTED", ["repayment.rejected"])
+    assert await repay_row_of(engine, borrower, answer.json()["operation_id"]) == rejected
     assert (await engine.finished(await engine.repay(borrower, {"amount": str(USD)})))["outcome"]["status"] == "APPLIED"
     await engine.assert_sound()
 
@@ -169,8 +177,8 @@ async def test_collect_reverts(engine: Engine) -> None:
     engine.once_before(engine.contracts.usdc, partial(engine.approve_pull, engine.partner, 0))
     done = await engine.finished(await engine.repay(borrower, {"amount": str(USD)}))
     assert (done["outcome"]["status"], done["problem"]["code"]) == ("FAILED", "chain_refused")
-    assert await engine.events(done["operation_id"]) == ["repayment.failed"]
-    assert (await engine.partner_usage())[0] == PRINCIPAL
+    failed = RepayRow(PRINCIPAL, PRINCIPAL, 0, "FAILED", ["repayment.failed"])
+    assert await repay_row_of(engine, borrower, done["operation_id"]) == failed
     await engine.approve_pull(engine.partner, PRINCIPAL)
     assert (await engine.finished(await engine.repay(borrower, {"amount": str(USD)})))["outcome"]["status"] == "APPLIED"
     await engine.assert_sound()
@@ -185,9 +193,9 @@ async def test_repay_refused_after_collection(engine: Engine) -> None:
     done = await engine.finished(await engine.repay(borrower, {"amount": str(1_000 * USD)}))
     assert (done["outcome"]["status"], done["problem"]["code"]) == ("REFUNDED", "chain_refused")
     assert await engine.balance(engine.partner.settlement.address) == before
-    assert (await engine.partner_usage())[0] == PRINCIPAL
+    refunded = RepayRow(PRINCIPAL, PRINCIPAL, 0, "REFUNDED", ["repayment.refunded"])
+    assert await repay_row_of(engine, borrower, done["operation_id"]) == refunded
     assert (await engine.loan(borrower))["status"] == "ACTIVE"
-    assert await engine.events(done["operation_id"]) == ["repayment.refunded"]
     await engine.assert_sound()
 
 
@@ -213,7 +221,8 @@ async def test_refund_fails(engine: Engine) -> None:
     engine.once_before(engine.contracts.vault, blacklist)
     answer = await engine.repay(borrower, {"amount": str(1_000 * USD)})
     await until(partial(repayment_is, engine, borrower, "UNDER_REVIEW"))
-    assert await engine.events(answer.json()["operation_id"]) == ["repayment.delayed"]
+    delayed = RepayRow(PRINCIPAL, PRINCIPAL, 1_000 * USD, "UNDER_REVIEW", ["repayment.delayed"])
+    assert await repay_row_of(engine, borrower, answer.json()["operation_id"]) == delayed
     await engine.owner_calls(engine.contracts.usdc, "unBlacklist(address)", settlement)
     await engine.operator(answer.json()["operation_id"], "retry_step")
     done = await engine.finished(answer)

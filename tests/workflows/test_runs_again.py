@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-from temporalio.client import WorkflowExecutionStatus
 
 from activities.limits import LimitActivities
 from activities.transactions import TransactionActivities
@@ -17,6 +16,7 @@ from models.statuses import LegName
 from models.tables.partners import Partner
 from tests.chain.world import USD
 from tests.engine import BuildEngine, Engine, until
+from tests.workflows.moments import is_completed, is_decided, leg_is
 from tests.workflows.test_repay_table import days_pass
 from workflows.borrow import BorrowWorkflow
 from workflows.options import LOANS_QUEUE
@@ -187,16 +187,3 @@ async def run_again_if_open(engine: Engine, operation_id: str) -> None:
 async def change_fee(engine: Engine, fee_bps: int) -> None:
     async with engine.transaction() as session:
         (await session.get_one(Partner, engine.partner.id)).fee_bps = fee_bps
-
-
-async def leg_is(engine: Engine, operation_id: str, leg: tuple[str, int, str]) -> bool:
-    return leg in await engine.legs(operation_id)
-
-
-async def is_decided(engine: Engine, operation_id: str) -> bool:
-    return (await engine.operation_row(operation_id)).decision is not None
-
-
-async def is_completed(engine: Engine, operation_id: str) -> bool:
-    description = await engine.temporal.get_workflow_handle(operation_id).describe()
-    return description.status is WorkflowExecutionStatus.COMPLETED

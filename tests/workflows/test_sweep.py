@@ -20,7 +20,8 @@ from models.tables.operations import Operation
 from schedules import Recurring, keep_schedules
 from tests.engine import BuildEngine, Engine, until
 from tests.factories import new_system_operation
-from tests.workflows.test_runs_again import change_fee, hold_after, leg_is
+from tests.workflows.moments import leg_is
+from tests.workflows.test_runs_again import change_fee, hold_after
 from wiring import STORIES
 from workflows.options import LOANS_QUEUE
 from workflows.sweep import SweepWorkflow
