@@ -1,7 +1,8 @@
 """The engine audits itself: what is missing pauses the signer, what is too much never does (money.md section 8)."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from uuid import uuid4
 
@@ -53,35 +54,40 @@ async def paused_by(engine: Engine) -> str | None:
         return await session.scalar(select(ChainSigner.paused_by))
 
 
-async def steal(engine: Engine) -> str:
-    """The wallet's key sends USDC past the engine."""
-    thief = Sender(engine.client, engine.signer_file.read_text())
-    return await engine.transfer(thief, engine.partner.settlement.address, STOLEN)
+@asynccontextmanager
+async def robbed(build_engine: BuildEngine) -> AsyncIterator[tuple[Engine, str]]:
+    """The lane is stopped, and then the wallet's key sends USDC past the engine."""
+    async with build_engine() as engine, engine.loans():
+        async with engine.lane():
+            await engine.fund_float()
+            await until(engine.float_is_booked)
+        thief = Sender(engine.client, engine.signer_file.read_text())
+        yield engine, await engine.transfer(thief, engine.partner.settlement.address, STOLEN)
 
 
-async def test_usdc_that_went_out_by_itself_pauses_the_signer(engine: Engine) -> None:
+async def test_usdc_that_went_out_by_itself_pauses_the_signer(build_engine: BuildEngine) -> None:
     """A transfer that no leg explains is an incident with an event for operators, and the signer takes no nonce any more."""
-    tx_hash = await steal(engine)
-    result = await reconcile(engine)
-    assert result.paused
-    assert await paused_by(engine) == "reconciliation"
-    subjects = [incident.subject for incident in await open_incidents(engine)]
-    assert any(tx_hash in subject for subject in subjects)
-    assert f"invariant 3: {engine.chain.wallet}" in subjects
-    async with engine.transaction() as session:
-        told = select(Event.payload).where(Event.type == EventType.INCIDENT_OPENED)
-        assert sorted(payload["subject"] for payload in await session.scalars(told)) == subjects
+    async with robbed(build_engine) as (engine, tx_hash):
+        result = await reconcile(engine)
+        assert result.paused
+        assert await paused_by(engine) == "reconciliation"
+        subjects = [incident.subject for incident in await open_incidents(engine)]
+        assert any(tx_hash in subject for subject in subjects)
+        assert f"invariant 3: {engine.chain.wallet}" in subjects
+        async with engine.transaction() as session:
+            told = select(Event.payload).where(Event.type == EventType.INCIDENT_OPENED)
+            assert sorted(payload["subject"] for payload in await session.scalars(told)) == subjects
 
 
-async def test_a_person_who_resumes_the_signer_is_not_overruled(engine: Engine) -> None:
+async def test_a_person_who_resumes_the_signer_is_not_overruled(build_engine: BuildEngine) -> None:
     """A breach that was seen before neither opens a second incident nor pauses again what a person has resumed."""
-    await steal(engine)
-    first = await reconcile(engine)
-    async with engine.transaction() as session:
-        assert await resume_signer(session, engine.chain.chain_id, engine.chain.wallet)
-    again = await reconcile(engine)
-    assert (again.breaches, again.opened, again.paused) == (first.breaches, 0, False)
-    assert await paused_by(engine) is None
+    async with robbed(build_engine) as (engine, _):
+        first = await reconcile(engine)
+        async with engine.transaction() as session:
+            assert await resume_signer(session, engine.chain.chain_id, engine.chain.wallet)
+        again = await reconcile(engine)
+        assert (again.breaches, again.opened, again.paused) == (first.breaches, 0, False)
+        assert await paused_by(engine) is None
 
 
 async def test_nobody_stops_the_engine_by_sending_it_usdc(engine: Engine) -> None:
