@@ -97,7 +97,7 @@ class _Run:
 
     async def _cut_together(self, cuts: Sequence[Cut], requests: Sequence[Request]) -> None:
         await asyncio.gather(*(self._cut(cut, request) for cut, request in zip(cuts, requests, strict=True)))
-        await until(self.engine.running.rests, QUIET_SECONDS)
+        self.report.breaches += await self.engine.running.breaches_at_rest(QUIET_SECONDS)
         await until(self._nothing_runs, QUIET_SECONDS)
 
     async def _cut(self, cut: Cut, request: Request) -> None:
