@@ -17,7 +17,7 @@ from tests.faults.lanes.scenes import Scene, play
 from tests.faults.lanes.yard import REST_SECONDS
 
 RESEND_AFTER, BUMP_AFTER = timedelta(milliseconds=200), timedelta(seconds=1)
-ROUNDS, FULL_PARTS, FULL_ROUNDS = 3, 4, 15
+ROUNDS, FULL_PARTS, FULL_ROUNDS = 3, 6, 15
 ENDS = {
     CancelEffect.ABANDONED: frozenset({TransactionState.ABANDONED}),
     CancelEffect.TOO_LATE: OK,

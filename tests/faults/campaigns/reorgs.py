@@ -88,11 +88,15 @@ class _Storm:
             await self._yard.mine()
 
     async def _store_rivals(self) -> None:
-        """Every second leg in the pool gets another attempt beside, which the chain may see first after the reorg."""
+        """Every second leg in the pool gets another attempt beside, which the chain may see first after the reorg.
+
+        As in the lane a cancellation, once there is one, is not outbid by a payload.
+        """
         attempts = await self._yard.attempts()
         for leg in await self._yard.rows():
             if leg.state is TransactionState.BROADCAST and self._dice.random() < 1 / 2:
-                kind = AttemptKind.CANCEL if self._dice.random() < 1 / 3 else AttemptKind.PAYLOAD
+                cancelled = leg.operation_id in self._scene.ends
+                kind = AttemptKind.CANCEL if cancelled or self._dice.random() < 1 / 4 else AttemptKind.PAYLOAD
                 best = max(attempts[leg.id], key=lambda attempt: attempt.max_fee_per_gas)
                 await store_rival(self._yard, leg, best, kind)
                 if kind is AttemptKind.CANCEL:
