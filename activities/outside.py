@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
 from temporalio import activity
 
 from activities.heartbeats import with_heartbeats
@@ -12,7 +13,10 @@ from activities.outside_events import FOLLOWED, DebtMoved, debt_moved
 from chain.engine_chain import EngineChain
 from chain.scan import Cursor, begin_cursor, canonical, move_cursor, next_window, read_cursor
 from chain.types import Log
+from models.errors import EngineError
 from models.messages.outside import Followed
+from models.statuses import IncidentKind
+from models.tables.incident_book import open_incident
 from models.tables.loans import SolvencyPosition
 from models.tables.session import Transaction
 from models.tables.transactions import ChainAttempt, ChainTransaction
@@ -76,9 +80,14 @@ class OutsideActivities:
         known = await self._known({event.position_id for _, event in events})
         applied = 0
         for log, event in sorted(events, key=lambda each: (each[0].block_number, each[0].log_index)):
-            if event.position_id in known:
-                key = PositionKey(chain.chain_id, chain.vault_address, event.position_id)
+            if event.position_id not in known:
+                continue
+            key = PositionKey(chain.chain_id, chain.vault_address, event.position_id)
+            try:
                 applied += await self._apply_one(key, log, event, ours.get(log.tx_hash))
+            except (EngineError, IntegrityError) as broken:
+                known.remove(event.position_id)
+                await self._report(log, event, broken)
         return applied
 
     async def _apply_one(self, key: PositionKey, log: Log, event: DebtMoved, operation_id: str | None) -> bool:
@@ -88,6 +97,14 @@ class OutsideActivities:
             else:
                 movement = await record_own(session, key, log, event, operation_id)
             return movement is not None
+
+    async def _report(self, log: Log, event: DebtMoved, broken: Exception) -> None:
+        """What the rows do not allow concerns this position alone: a person must look, and the others are followed."""
+        detail = f"{event.kind} in transaction {log.tx_hash} could not be applied: {broken}"
+        async with self._transaction() as session:
+            subject, rows = f"position {event.position_id}", [f"solvency_positions {event.position_id}"]
+            await open_incident(session, IncidentKind.INVARIANT_BROKEN, subject, detail, rows)
+        structlog.get_logger().error("not_followed", position_id=event.position_id, error=repr(broken))
 
     async def _ours(self, logs: Sequence[Log]) -> Mapping[str, str]:
         """The operation of each transaction that the engine has signed; an attempt is stored before it is sent."""

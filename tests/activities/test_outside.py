@@ -235,6 +235,15 @@ CLOSED_BEFORE_IT_IS_FOLLOWED: Taken = [
     (("user repays",), 40),
     (("repayment begins", "user repays all", "repayment lands", "debt is read", "repayment is applied"), 10),
 ]
+ENDED_AFTER_ITS_DEBT_WAS_READ: Taken = [
+    (ACTIVE, 1),
+    (("repayment begins", "repayment lands", "debt is read", "user repays all"), 40),
+    ((*("an event is followed",) * 3, "repayment is applied"), 1),
+]
+LIQUIDATED_BEFORE_IT_IS_FOLLOWED: Taken = [
+    (ACTIVE, 1),
+    (("repayment begins", "owner liquidates", "repayment lands", "debt is read", "repayment is applied"), 40),
+]
 OVERTAKEN_BY_A_LIQUIDATION: Taken = [
     (ACTIVE, 1),
     (("repayment begins", "repayment lands"), 40),
@@ -251,6 +260,8 @@ OVERTAKEN_BY_A_NEW_DEBT: Taken = [
 @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(taken=st.lists(steps, max_size=16))
 @example(taken=CLOSED_BEFORE_IT_IS_FOLLOWED)
+@example(taken=ENDED_AFTER_ITS_DEBT_WAS_READ)
+@example(taken=LIQUIDATED_BEFORE_IT_IS_FOLLOWED)
 @example(taken=OVERTAKEN_BY_A_LIQUIDATION)
 @example(taken=OVERTAKEN_BY_A_NEW_DEBT)
 async def test_any_order_of_events(database: AsyncEngine, taken: Taken) -> None:

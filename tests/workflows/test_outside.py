@@ -5,7 +5,7 @@ Each test ends with the invariants, of which the fourth is the point: what is ow
 
 from functools import partial
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from activities.outside import OutsideActivities
 from chain.codec import Function
@@ -15,6 +15,8 @@ from contracts.deploy import Transaction
 from contracts.funding import mint_usdc
 from models.statuses import LegName
 from models.tables.loans import Loan, OutsideMovement, SolvencyPosition
+from models.tables.operators import Incident
+from models.tables.partners import Partner
 from tests.chain.world import DAY, USD
 from tests.engine import Borrower, BuildEngine, Engine, until
 from tests.workflows.test_audit import before_the_residue, user_repays_all
@@ -369,6 +371,25 @@ async def test_positions_are_followed_by_the_clock(engine: Engine) -> None:
     assert (result.movements, result.more) == (1, False)
     assert (await engine.loan(other))["outstanding"] == str(PRINCIPAL)
     await engine.assert_sound()
+
+
+async def test_a_position_that_cannot_be_followed_holds_up_no_other(engine: Engine) -> None:
+    """Rows that contradict an event open an incident about that position, and the events of others are applied."""
+    other = await engine.new_partner()
+    one, fine = await engine.new_borrower(), await engine.new_borrower(grant=False)
+    (await engine.grant(fine, partner=other)).raise_for_status()
+    await engine.active_loan(one)
+    await engine.finished(await engine.borrow(fine, partner=other), partner=other)
+    async with engine.transaction() as session:
+        await session.execute(update(Partner).where(Partner.id == engine.partner.id).values(outstanding=0))
+    await user_repays(engine, one, 2 * USD)
+    await user_repays(engine, fine, USD)
+    await followed(engine)
+    assert (await loan_row(engine, one)).outstanding == PRINCIPAL
+    assert (await loan_row(engine, fine)).outstanding < PRINCIPAL
+    async with engine.transaction() as session:
+        incidents = (await session.scalars(select(Incident.subject))).all()
+    assert incidents == [f"position {one.line.position_id}"]
 
 
 async def _borrowed_on_chain(engine: Engine, borrower: Borrower) -> bool:
