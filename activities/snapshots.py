@@ -18,6 +18,7 @@ def loan_snapshot(loan: Loan, problem: RefusalPayload | None = None) -> JsonObje
             "fee": str(loan.fee),
             "payout": str(loan.payout),
             "outstanding": str(loan.outstanding),
+            "written_off": str(loan.written_off),
             "settlement_address": loan.settlement_address,
             "borrow_tx_hash": loan.borrow_tx_hash,
             "settle_tx_hash": loan.settle_tx_hash,

@@ -91,6 +91,7 @@ class LoanAnswer(Answer):
     fee: Amount
     payout: Amount
     outstanding: Amount = Field(description="principal still owed; interest is in the payoff")
+    written_off: Amount = Field(description="principal that a liquidation did not bring back")
     loan_duration: int
     number_of_installments: int
     metadata: dict[str, Any]

@@ -44,6 +44,7 @@ def loan_answer(loan: Loan, repayments: Sequence[Repayment]) -> LoanAnswer:
         fee=str(loan.fee),
         payout=str(loan.payout),
         outstanding=str(loan.outstanding),
+        written_off=str(loan.written_off),
         loan_duration=loan.loan_duration,
         number_of_installments=loan.number_of_installments,
         metadata=loan.metadata_,

@@ -119,15 +119,28 @@ async def test_the_user_repays_all(engine: Engine) -> None:
     await engine.assert_sound()
 
 
-async def test_the_user_repays_before_our_repayment(engine: Engine) -> None:
-    """What the user has repaid before is taken off once: by its own event, and not again by the engine's repayment."""
+async def test_the_user_repays_before_and_after_our_repayment(engine: Engine) -> None:
+    """What the user has repaid is taken off once: by its own event, and not again by the engine's repayment."""
     borrower = await engine.new_borrower()
     await engine.active_loan(borrower)
     await user_repays(engine, borrower, 1_000 * USD)
     await engine.finished(await engine.repay(borrower, {"amount": str(2_000 * USD)}))
+    await user_repays(engine, borrower, 500 * USD)
     await followed(engine)
     loan = await engine.loan(borrower)
-    assert 2_000 * USD <= int(loan["outstanding"]) < 2_001 * USD
+    assert 1_500 * USD <= int(loan["outstanding"]) < 1_501 * USD
+    await engine.assert_sound()
+
+
+async def test_the_user_repays_a_part_during_our_repayment(engine: Engine) -> None:
+    """When the debt falls below what was collected, the excess is given back, and each part is taken off once."""
+    borrower = await engine.new_borrower()
+    await engine.active_loan(borrower)
+    engine.once_before_leg(LegName.REPAY, partial(user_repays, engine, borrower, 4_500 * USD))
+    done = await engine.finished(await engine.repay(borrower, {"amount": str(1_000 * USD)}))
+    assert done["outcome"]["status"] == "APPLIED"
+    await followed(engine)
+    assert int((await engine.loan(borrower))["outstanding"]) < USD
     await engine.assert_sound()
 
 
