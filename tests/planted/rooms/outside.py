@@ -5,7 +5,7 @@ from tests.planted.bug import Bug
 _BOOK = "activities/outside_book.py"
 _REFUNDS = "chain/refunds.py"
 _OUTSIDE = "tests/workflows/test_outside.py"
-_ANY_ORDER = "tests/activities/test_outside.py::test_any_order_of_events"
+_ORDERS = "tests/activities/test_outside.py::test_known_orders"
 _REFUNDED = "tests/chain/lane/test_refunds.py"
 
 BUGS = [
@@ -15,7 +15,7 @@ BUGS = [
         file=_BOOK,
         old="        if known.log_index == log.log_index:\n            return None\n",
         new="        if known.log_index == log.log_index:\n            return known\n",
-        test=_ANY_ORDER,
+        test=_ORDERS,
     ),
     Bug(
         name="own-repayment-followed-as-anothers",
@@ -23,7 +23,7 @@ BUGS = [
         file="activities/outside.py",
         old="            if operation_id is None:\n",
         new="            if operation_id is None or event.principal < 0:\n",
-        test=f"{_OUTSIDE}::test_the_user_repays_before_our_repayment",
+        test=f"{_OUTSIDE}::test_the_user_repays_before_and_after_our_repayment",
     ),
     Bug(
         name="users-own-debt-charged-to-the-loan",
@@ -31,7 +31,7 @@ BUGS = [
         file=_BOOK,
         old="    return Debtor(operation_id) if own is None or own < place else Debtor()\n",
         new="    return Debtor(operation_id)\n",
-        test=_ANY_ORDER,
+        test=_ORDERS,
     ),
     Bug(
         name="liquidation-writes-nothing-off",
@@ -39,7 +39,7 @@ BUGS = [
         file=_BOOK,
         old="        loan.written_off += max(0, movement.released - repaid)\n",
         new="        loan.written_off += 0\n",
-        test=_ANY_ORDER,
+        test=_ORDERS,
     ),
     Bug(
         name="loan-closed-under-a-repayment",
@@ -80,5 +80,37 @@ BUGS = [
         old="    await book.record(session, _back(_to_suspense(leg.operation_id, transfer.id, transfer.amount)))\n",
         new="",
         test=f"{_REFUNDED}::test_a_refund_without_effect_moves_back",
+    ),
+    Bug(
+        name="outside-repayment-before-the-record-forgotten",
+        breaks="debt that changes outside the engine releases the limit, whenever the borrow is recorded",
+        file="activities/loans.py",
+        old="            await absorb_all(session, rows)\n",
+        new="",
+        test=_ORDERS,
+    ),
+    Bug(
+        name="written-off-though-repaid",
+        breaks="what a repayment of ours had paid is not written off",
+        file="activities/applying.py",
+        old="    loan.written_off = max(0, loan.written_off - max(0, applied.principal - loan.outstanding))\n",
+        new="",
+        test=_ORDERS,
+    ),
+    Bug(
+        name="debt-that-ended-since-it-was-read",
+        breaks="a loan whose debt has ended is REPAID",
+        file="activities/applying.py",
+        old="or await debt_ended(session, loan.id)",
+        new="",
+        test=_ORDERS,
+    ),
+    Bug(
+        name="liquidated-taken-for-repaid",
+        breaks="what a liquidation did not bring back is written off, and the loan is LIQUIDATED",
+        file="activities/applying.py",
+        old="debt.outstanding == 0 and not debt.liquidated",
+        new="debt.outstanding == 0",
+        test=_ORDERS,
     ),
 ]
