@@ -22,8 +22,8 @@ HOLD_MS = {API: 2_000, LANE: 300}
 """A lane has one transaction at a time, so nobody joins who stands there, except at a simulation."""
 HOLD_LOANS_MS = 2_500
 _REACH_SECONDS = 20
-_BY_THE_CLOCK_SECONDS = 2
-"""What the lane does by the clock comes within this time, whether operations are under way or not."""
+_BY_THE_CLOCK_SECONDS = 4
+"""What is done by the clock comes within this time, whether operations are under way or not."""
 _QUEUED_SECONDS = 2
 _POLL_SECONDS = 0.02
 

@@ -31,6 +31,7 @@ from tests.faults.results import ROOT
 BEFORE, AFTER = "before", "after"
 COMMIT, ACTIVITY, UPDATE = "commit", "activity", "update-with-start"
 _PASSES_ON = (str(ROOT / "chain/election.py"), str(ROOT / "tests"), str(ROOT / "bench"), str(ROOT / ".venv"))
+_MIDDLEWARE = ".__call__"
 _LEGS = "chain_transactions"
 _OF_A_LEG = ("eth_sendRawTransaction", "eth_getTransactionReceipt")
 _leg: ContextVar[str] = ContextVar("leg", default="")
@@ -138,7 +139,8 @@ def _function(frame: FrameType | None) -> str:
         if code.co_filename.startswith(str(ROOT)) and not code.co_filename.startswith(_PASSES_ON):
             functions.append(code.co_qualname.replace(".<locals>", ""))
         frame = frame.f_back
-    return next((name for name in functions if "." in name), [*functions, "elsewhere"][0])
+    methods = (name for name in functions if "." in name and not name.endswith(_MIDDLEWARE))
+    return next(methods, [*functions, "elsewhere"][0])
 
 
 def _requests(reached: Reached, send: Callable[..., Awaitable[list[Answer]]]) -> Callable[..., Awaitable[list[Answer]]]:
@@ -159,7 +161,7 @@ def _updates(reached: Reached) -> Callable[..., Awaitable[Any]]:
     call = Client.execute_update_with_start_workflow
 
     async def called(client: Client, *arguments: Any, **named: Any) -> Any:
-        arrival = Arrival(f"{UPDATE} | {UPDATE}", _operation())
+        arrival = Arrival(f"{_speaker(_function(calling_frame(__file__)))} | {UPDATE}", _operation())
         await reached(_at(arrival, BEFORE))
         answer = await call(client, *arguments, **named)
         await reached(_at(arrival, AFTER))

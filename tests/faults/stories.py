@@ -132,7 +132,7 @@ class Business:
         return str((row.outcome or {}).get("status"))
 
     async def _with_loans(self, number: int) -> list[Subject]:
-        if len(self._indebted) < number:
+        while len(self._indebted) < number:
             subjects = await self.subjects(BORROW, 2 * PARTNERS)
             await self.done(await asyncio.gather(*(self.begin(BORROW, subject) for subject in subjects)))
             self.returned(BORROW, subjects)
