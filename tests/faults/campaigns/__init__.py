@@ -5,6 +5,7 @@ from tests.faults.campaigns.at_once import LimitRace, SameRequest
 from tests.faults.campaigns.cancel_races import CancelRaces
 from tests.faults.campaigns.chaos import Chaos
 from tests.faults.campaigns.crash_points import CrashPoints
+from tests.faults.campaigns.kills import Kills
 from tests.faults.campaigns.lane_takeover import LaneTakeover
 from tests.faults.campaigns.many_processes import ManyProcesses
 from tests.faults.campaigns.node_answers import NodeAnswers
@@ -17,6 +18,7 @@ from tests.faults.campaigns.workflow_events import WorkflowEvents
 
 CAMPAIGNS: tuple[Campaign, ...] = (
     CrashPoints(),
+    Kills(),
     ManyProcesses(),
     LaneTakeover(),
     Reorgs(),
