@@ -62,9 +62,11 @@ async def test_audits_during_load_report_no_breach(deep_engine: Engine) -> None:
     engine, done = deep_engine, asyncio.Event()
     borrowers = [await engine.new_borrower() for _ in range(BORROWERS)]
     audits = asyncio.create_task(audit_until(engine, done))
-    await asyncio.gather(*(borrow_and_repay(engine, borrower) for borrower in borrowers))
-    done.set()
-    reports = await audits
+    try:
+        await asyncio.gather(*(borrow_and_repay(engine, borrower) for borrower in borrowers))
+    finally:
+        done.set()
+        reports = await audits
     assert [str(breach) for report in reports for breach in report.breaches] == []
     assert sum(corrected(report.findings[2]) for report in reports) >= 5
     await engine.assert_sound()
