@@ -102,6 +102,25 @@ async def borrow_reviewed(engine: Engine) -> str:
     return await ended(engine, answer, "ACTIVE")
 
 
+async def borrow_undone_by_an_operator(engine: Engine) -> str:
+    """The payout passes its deadline, and an operator has the borrow undone."""
+    usdc = engine.contracts.usdc
+    engine.once_before(usdc, partial(engine.owner_calls, usdc, "pause()"))
+    answer = await engine.borrow(await engine.new_borrower())
+    await until(partial(under_review, engine, operation_of(answer)))
+    await engine.owner_calls(usdc, "unpause()")
+    await engine.operator(operation_of(answer), "cancel_if_safe")
+    return await ended(engine, answer, "REVERSED")
+
+
+async def borrow_given_up(engine: Engine) -> str:
+    """An operator cancels the borrow before it has a nonce."""
+    answer = await engine.borrow(await engine.new_borrower())
+    await until(partial(leg_is, engine, operation_of(answer), ("borrow", 1, "QUEUED")))
+    await engine.operator(operation_of(answer), "cancel_if_safe")
+    return await ended(engine, answer, "FAILED")
+
+
 async def borrow_run_again(engine: Engine) -> str:
     """The workflow is lost after its borrow is on chain, and a second run ends what the first began."""
     answer = await engine.borrow(await engine.new_borrower())
@@ -205,11 +224,15 @@ PATHS: Mapping[str, Path] = MappingProxyType(
         "borrow-active": Path(borrow_active),
         "borrow-cancelled": Path(borrow_cancelled, lane_runs=False),
         "borrow-failed": Path(borrow_failed),
+        "borrow-given-up": Path(borrow_given_up, lane_runs=False),
         "borrow-refused": Path(borrow_refused),
         "borrow-reversed": Path(borrow_reversed),
         "borrow-reverted": Path(borrow_reverted, lane_runs=False),
         "borrow-reviewed": Path(borrow_reviewed, settings={"settle_deadline": timedelta(seconds=2)}),
         "borrow-run-again": Path(borrow_run_again, lane_runs=False),
+        "borrow-undone-by-an-operator": Path(
+            borrow_undone_by_an_operator, settings={"settle_deadline": timedelta(seconds=2)}
+        ),
         "borrow-unwind-retried": Path(borrow_unwind_retried),
         "repay-applied": Path(repay_applied),
         "repay-by-proof": Path(repay_by_proof),
