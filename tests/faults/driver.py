@@ -32,6 +32,7 @@ PACE = {
     "SETTLE_RETRY": "PT1S",
     "PROOF_WAIT": "PT30S",
     "SWEEP_EVERY": "PT5S",
+    "SYNC_EVERY": "PT2S",
 }
 """Quick where only patience is saved. A settlement address is given up after ten minutes, as in production."""
 

@@ -80,7 +80,7 @@ class Scenes:
     async def reuses_a_key(self, house: House) -> None:
         """Of two requests under one key one is the operation, and the other a conflict."""
         if (line := house.line()) is not None:
-            key = self._new_key()
+            key = self.new_key()
             requests = [Request.borrow(house.account, line, amount, key) for amount in (PRINCIPAL, 2 * PRINCIPAL)]
             told = await asyncio.gather(*map(self.partners.ask, requests))
             if sum(each.conflicts for each in told) != 1:
@@ -141,7 +141,7 @@ class Scenes:
         return None if loan is None else await self.partners.ask(self._repayment(house, loan, body))
 
     def _repayment(self, house: House, partner_loan_id: str, body: dict[str, object]) -> Request:
-        return Request.repay(house.account, partner_loan_id, body, self._new_key())
+        return Request.repay(house.account, partner_loan_id, body, self.new_key())
 
     async def _a_loan(self, house: House, *, for_good: bool = False) -> str | None:
         """One that the house has. Without one it borrows instead, so that there will be some."""
@@ -157,6 +157,6 @@ class Scenes:
         if told.accepted:
             self.breaches.append(f"{told.operation_id} was accepted above what it may be")
 
-    def _new_key(self) -> str:
+    def new_key(self) -> str:
         self._keys += 1
         return f"key-{self._keys}"

@@ -14,6 +14,7 @@ from tests.faults.campaigns.pool_faults import DroppedTransactions, FeeSpikes
 from tests.faults.campaigns.reorgs import Reorgs
 from tests.faults.campaigns.stalled_submits import StalledSubmits
 from tests.faults.campaigns.stolen_nonces import StolenNonces
+from tests.faults.campaigns.strangers import Strangers
 from tests.faults.campaigns.workflow_events import WorkflowEvents
 
 CAMPAIGNS: tuple[Campaign, ...] = (
@@ -33,4 +34,5 @@ CAMPAIGNS: tuple[Campaign, ...] = (
     LimitRace(),
     PartsAway(),
     WorkflowEvents(),
+    Strangers(),
 )
