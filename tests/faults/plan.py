@@ -75,6 +75,8 @@ _PASSING = frozenset(
 REFUSALS: tuple[str, ...] = tuple(message for means, _, message in CORPUS if means in _PASSING)
 """Of the classifier's corpus what passes by itself. INVALID and STOP call a person, so that chaos would end there."""
 
+LEAST, MOST = 50, 200
+"""Per mille of the calls."""
 MAX_LAG = 4
 MAX_DELAY_MILLISECONDS = 400
 
@@ -101,10 +103,14 @@ class Injection:
 
 @dataclass(frozen=True, slots=True)
 class FaultPlan:
-    """``per_mille`` of the calls of each method are hit, each by one of the kinds that fit the method."""
+    """``per_mille`` of the calls of each method are hit, each by one of the kinds that fit the method.
+
+    Sends are few among many reads, and are what can move money twice: they are always hit at the highest rate.
+    """
 
     seed: int
     per_mille: int
+    per_mille_of_sends: int
     kinds: Sequence[Fault] = tuple(Fault)
 
     @classmethod
@@ -112,13 +118,13 @@ class FaultPlan:
         """The plan of a seed: 5 to 20 % of the calls, and between four of the kinds and all of them."""
         rate, number, *order = _draws(f"plan {seed}", 2 + len(Fault))
         shuffled = [fault for _, fault in sorted(zip(order, Fault, strict=True))]
-        return cls(seed, 50 + rate % 151, tuple(shuffled[: 4 + number % (len(Fault) - 3)]))
+        return cls(seed, LEAST + rate % (MOST - LEAST + 1), MOST, tuple(shuffled[: 4 + number % (len(Fault) - 3)]))
 
     def decide(self, method: str, number: int) -> Injection | None:
         """What befalls the call of this number among the calls of its method."""
         hit, which, amount = _draws(f"{self.seed} {method} {number}", 3)
         fitting = [fault for fault in self.kinds if method in _FITTING.get(fault, {method})]
-        if hit % 1000 >= self.per_mille or not fitting:
+        if hit % 1000 >= (self.per_mille_of_sends if method == SEND else self.per_mille) or not fitting:
             return None
         return Injection(fitting[which % len(fitting)], amount)
 

@@ -55,7 +55,7 @@ class Way:
     client: ChainClient
 
     def hit(self, *faults: Fault) -> None:
-        self.proxy.follow(FaultPlan(1, 1000, faults))
+        self.proxy.follow(FaultPlan(1, 1000, 1000, faults))
 
     async def send(self, number: int = 1) -> list[SendAnswer]:
         return await self.client.send_raw([bytes([n]) for n in range(number)])
@@ -114,7 +114,7 @@ async def test_a_send_that_arrives_twice(way: Way) -> None:
 
 async def test_a_send_that_is_overtaken(way: Way) -> None:
     """The one of the batch that is held back reaches the node after the others, and is answered in its place."""
-    plan = FaultPlan(3, 300, (Fault.HELD_BACK,))
+    plan = FaultPlan(3, 300, 300, (Fault.HELD_BACK,))
     held = [number for number in range(1, 6) if plan.decide("eth_sendRawTransaction", number) is not None]
     assert held
     way.proxy.follow(plan)
@@ -147,7 +147,7 @@ async def test_a_node_that_lags(way: Way) -> None:
 
 async def test_one_fault_of_a_batch_leaves_the_others_alone(way: Way) -> None:
     """A request that is lost is missing among the answers; a busy one says so; the rest is what the node said."""
-    way.proxy.follow(FaultPlan(5, 150, (Fault.BUSY,)))
+    way.proxy.follow(FaultPlan(5, 150, 150, (Fault.BUSY,)))
     answers = await way.send(40)
     said = {number for number, answer in enumerate(answers, 1) if isinstance(answer, SendError)}
     assert said == {happened.number for happened in way.proxy.log}
