@@ -1,10 +1,17 @@
 """How much the state machines try: always the same few examples, or many new ones when one asks for them."""
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 THOROUGH = "thorough"
-"""The profile for ``pytest tests/machines --hypothesis-profile=thorough --timeout=0``; the root conftest registers it."""
+"""The profile for ``pytest tests/machines --hypothesis-profile=thorough --timeout=0``; the root conftest registers all."""
+HASTY = "hasty"
+"""The profile that ends with the first failure, for who does not want to know the smallest one."""
 _TIMES = 20
+
+
+def register_profiles() -> None:
+    settings.register_profile(THOROUGH)
+    settings.register_profile(HASTY, phases=(Phase.explicit, Phase.generate))
 
 
 def effort(examples: int, steps: int) -> settings:

@@ -1,10 +1,13 @@
 """What pytest says of a test in a copy: a failed assertion catches a bug; a test that could not run catches nothing."""
 
 import asyncio
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
+
+from tests.machines.effort import HASTY
 
 TIME_LIMIT_SECONDS = 240
 
@@ -24,10 +27,15 @@ async def run_tests(copy: Path, *tests: str, stop_early: bool = True) -> Verdict
     early = ["-x"] if stop_early else []
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *early, f"--timeout={TIME_LIMIT_SECONDS}",
-        f"--junitxml={report}", *tests,
+        f"--hypothesis-profile={HASTY}", f"--junitxml={report}", *tests,
         cwd=copy, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
-    output, _ = await process.communicate()
+    try:
+        output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGINT)  # it stops the services that its fixtures have started
+            await process.wait()
     if not report.exists():
         return Verdict(passed=False, broken=_last_line(output.decode()))
     return _read(report)

@@ -87,4 +87,20 @@ BUGS = [
         new="chains_zero = debt.outstanding <= 10**6 and",
         test="tests/machines/test_limits.py::test_any_order_of_steps",
     ),
+    Bug(
+        name="residue-above-the-cap",
+        breaks="the platform pays residues up to a cap; above it, it is a partial repayment",
+        file="workflows/legs.py",
+        old="not residue.ours or spent + owed > cap",
+        new="not residue.ours",
+        test="tests/workflows/test_residues.py::test_a_residue_above_the_cap_is_not_paid",
+    ),
+    Bug(
+        name="debt-of-a-lagging-node",
+        breaks="a debt is asked of a node that has seen the operation's last leg",
+        file="activities/transactions.py",
+        old="        if head.number < asked.at_least_block:\n            raise NodeLags(head.number, asked.at_least_block)\n",
+        new="",
+        test="tests/workflows/test_residues.py::test_a_node_that_is_behind_knows_no_debt",
+    ),
 ]
