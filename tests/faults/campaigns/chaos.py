@@ -19,7 +19,7 @@ from tests.faults.processes import Site
 
 SEEDS, SEEDS_OF_A_PART, SEEDS_OF_THE_SLICE = 200, 40, 3
 SCENES_OF_A_SEED = 10
-HITS_OF_A_SEED = 10
+HITS_OF_A_SEED = 20
 LEAST_SECONDS, MOST_SECONDS = 2, 20
 """A seed lasts until it has done its share of harm; an engine that is being started again makes few calls."""
 BLOCK_TIME = timedelta(milliseconds=200)
