@@ -205,7 +205,7 @@ class Borrowing(on.Machine):
         borrow.outstanding -= principal
         borrow.stage = Stage.ACTIVE if borrow.outstanding else Stage.REPAID
 
-    def go_on(self, borrow: Borrow, _how: int = 0) -> None:
+    def go_on(self, borrow: Borrow, how: int) -> None:
         """The next step of a borrow that goes well, so that many get far."""
         if borrow.stage is Stage.ASKED:
             self.decide(borrow)
@@ -216,6 +216,8 @@ class Borrowing(on.Machine):
             self.record(borrow)
         elif borrow.stage is Stage.DRAWN:
             self.activate(borrow, 1)
+        elif borrow.stage is Stage.ACTIVE:
+            self.repay(borrow, how)
 
     # What else happens
 

@@ -128,14 +128,6 @@ BUGS = [
         test="tests/chain/lane/test_election.py::test_the_lock_is_free_once_a_term_has_ended",
     ),
     Bug(
-        name="stored-and-never-sent",
-        breaks="what an earlier term stored and perhaps did not send is sent by the next",
-        file="chain/lane.py",
-        old="        await outbox.resend_prepared()\n",
-        new="",
-        test="tests/chain/lane/test_faults.py::test_a_lane_killed_before_its_send_goes_on_with_the_same_bytes",
-    ),
-    Bug(
         name="unknown-words-taken-for-not-sent",
         breaks="an answer that nobody knows counts as maybe sent",
         file="chain/classifier.py",

@@ -48,12 +48,20 @@ BUGS = [
         test=f"{_AUDIT}::test_giving_up_never_forgets_what_was_collected",
     ),
     Bug(
-        name="two-repayments-in-flight",
-        breaks="one repayment per loan is in flight",
+        name="loan-taken-twice",
+        breaks="a busy loan answers repayment_in_progress",
         file="activities/repayment_rows.py",
         old="    return bool(await session.scalar(query))\n",
         new="    return bool(await session.scalar(query)) and loan_id == ''\n",
-        test=f"{_REPAYS}::test_one_repayment_at_a_time",
+        test="tests/activities/test_repayments.py::test_a_busy_loan_is_not_taken",
+    ),
+    Bug(
+        name="two-repayments-in-flight",
+        breaks="one repayment per loan is in flight",
+        file="migrations/versions/0001_the_tables.py",
+        old='"uq_repayments_one_in_flight", "repayments", ["loan_id"], unique=True',
+        new='"uq_repayments_one_in_flight", "repayments", ["loan_id"], unique=False',
+        test="tests/activities/test_constraints.py::test_one_repayment_holds_a_loan",
     ),
     Bug(
         name="residue-of-another-debt",
@@ -69,7 +77,7 @@ BUGS = [
         file="activities/repayments.py",
         old="            _check_all_accounted(rows.repayment, applied)\n",
         new="",
-        test="tests/machines/test_limits.py::test_any_order_of_steps",
+        test="tests/activities/test_repayments.py::test_nothing_collected_is_left_over",
     ),
     Bug(
         name="short-payoff-paid-by-the-platform",
@@ -85,7 +93,7 @@ BUGS = [
         file="activities/applying.py",
         old="chains_zero = debt.outstanding == 0 and",
         new="chains_zero = debt.outstanding <= 10**6 and",
-        test="tests/machines/test_limits.py::test_any_order_of_steps",
+        test="tests/activities/test_repayments.py::test_a_loan_is_repaid_at_zero",
     ),
     Bug(
         name="residue-above-the-cap",

@@ -91,12 +91,17 @@ BUGS = [
         test="tests/chain/lane/test_store.py::test_a_stalled_submit_of_the_next_generation_finds_a_tombstone",
     ),
     Bug(
-        name="a-repeated-submit-changes-the-row",
-        breaks="if the row exists, it is the answer: a retry never judges the operation by its own effect",
-        file="activities/transactions.py",
-        old="        if known is not None:\n            return transactions.outcome(known)\n",
-        new="",
-        test="tests/workflows/test_runs_again.py::test_payoff_terminated_after_a_leg",
+        name="a-late-refusal-overrules-the-row",
+        breaks="a simulation counts only if its own insert won: a retry never judges the operation by its own effect",
+        file=_STORE,
+        old="""that row's outcome is the answer.\"\"\"
+    await lock_operation(session, planned.operation_id)
+""",
+        new="""that row's outcome is the answer.\"\"\"
+    ours = (ChainTransaction.operation_id == planned.operation_id, ChainTransaction.leg == planned.leg)
+    await session.execute(update(ChainTransaction).where(*ours).values(state=TransactionState.REFUSED, reason=reason))
+""",
+        test="tests/chain/lane/test_store.py::test_a_repeated_submit_changes_nothing",
     ),
     Bug(
         name="an-account-that-is-nobody-s",
