@@ -86,9 +86,9 @@ class Settings(DatabaseSettings):
     proof_wait: timedelta = timedelta(minutes=30)
 
     sweep_every: timedelta = timedelta(minutes=1)
+    """How often open operations whose workflow is gone are looked for."""
     reconcile_every: timedelta = timedelta(minutes=5)
     """Between two audits of all invariants, on which the engine acts by itself."""
-    """How often open operations whose workflow is gone are looked for."""
     sync_every: timedelta = timedelta(seconds=30)
     """How often the vault's events are looked at for what happened to positions without the engine."""
     give_up_after: timedelta = timedelta(minutes=10)

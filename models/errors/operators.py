@@ -1,9 +1,9 @@
 """What an operator asked for and the rows or the chain do not allow."""
 
-from models.errors.tree import Conflict, NotFound
+from models.errors.tree import OrderRefused
 
 
-class HoldNotResolvable(Conflict):
+class HoldNotResolvable(OrderRefused):
     code = "hold_not_resolvable"
     title = "The leg cannot leave HELD like this"
 
@@ -11,7 +11,7 @@ class HoldNotResolvable(Conflict):
         super().__init__(f"{why} Nothing was changed.")
 
 
-class NotTheLanesOwn(Conflict):
+class NotTheLanesOwn(OrderRefused):
     code = "not_the_lanes_own"
     title = "The operation has a workflow, which resolves its holds"
 
@@ -19,7 +19,7 @@ class NotTheLanesOwn(Conflict):
         super().__init__(f"{operation_id} is not the lane's own. Send the update 'resolve_hold' to its workflow.")
 
 
-class SignerUnknown(NotFound):
+class SignerUnknown(OrderRefused):
     code = "signer_unknown"
     title = "No lane has run for this signer"
 
@@ -27,7 +27,7 @@ class SignerUnknown(NotFound):
         super().__init__(f"The engine has no signer {address} on this chain.")
 
 
-class SignerHasHeldLegs(Conflict):
+class SignerHasHeldLegs(OrderRefused):
     code = "signer_has_held_legs"
     title = "A leg of the signer is HELD"
 

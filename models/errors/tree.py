@@ -7,7 +7,8 @@
     │   ├── NotAllowed (403)        who asks may not: suspended, revoked, out of scope
     │   ├── NotFound (404)          the thing is not there, or is another partner's
     │   ├── Conflict (409)          something that exists stands against it
-    │   └── RuleBroken (422)        a limit or a rule of the credit line, the chain or the partner
+    │   ├── RuleBroken (422)        a limit or a rule of the credit line, the chain or the partner
+    │   └── OrderRefused (409)      an operator's order does not fit the rows or the chain; no partner ever sees one
     └── InvariantBroken             a bug or a tampered row: never swallowed, the workflow retries and an operator is told
 
 Each leaf below ``Refused`` has a ``code``, which is the last part of its problem ``type`` and the ``type`` of the
@@ -72,12 +73,18 @@ class RuleBroken(Refused):
     status = 422
 
 
+class OrderRefused(Refused):
+    status = 409
+
+
 def every_refusal() -> list[type[Refused]]:
-    """All leaf refusals, sorted by code: the source of the OpenAPI document and of the errors table in the docs."""
+    """All leaves that a partner may meet, sorted by code: the source of the OpenAPI document and of the docs' errors table."""
     found: list[type[Refused]] = []
     waiting: list[type[Refused]] = [Refused]
     while waiting:
         kind = waiting.pop()
+        if kind is OrderRefused:
+            continue
         waiting.extend(kind.__subclasses__())
         if "code" in vars(kind):
             found.append(kind)
