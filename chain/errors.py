@@ -33,6 +33,13 @@ class NodeLags(RpcUnavailable):
         super().__init__(f"the node is at block {head}, and block {needed} is known already")
 
 
+class DebtNotFinal(RpcUnavailable):
+    """The newest block shows no debt, and the newest final one does: only time tells which of them stays."""
+
+    def __init__(self, position_id: int, final: int) -> None:
+        super().__init__(f"position {position_id} owes nothing any more, but that is not final: block {final} is")
+
+
 class RpcError(ChainError):
     """The node's own error. `data` is whatever it sent along."""
 

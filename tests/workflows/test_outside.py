@@ -5,14 +5,18 @@ Each test ends with the invariants, of which the fourth is the point: what is ow
 
 from functools import partial
 
+import pytest
 from sqlalchemy import select, update
 
 from activities.outside import OutsideActivities
+from activities.positions import PositionActivities
 from chain.codec import Function
 from chain.contracts import solvency_vault as vault
 from chain.contracts.usdc import encode_approve
+from chain.errors import DebtNotFinal
 from contracts.deploy import Transaction
 from contracts.funding import mint_usdc
+from models.messages.common import ReadDebt
 from models.statuses import LegName
 from models.tables.loans import Loan, OutsideMovement, SolvencyPosition
 from models.tables.operators import Incident
@@ -407,3 +411,20 @@ async def test_a_position_that_cannot_be_followed_holds_up_no_other(engine: Engi
 
 async def _borrowed_on_chain(engine: Engine, borrower: Borrower) -> bool:
     return await engine.debt(borrower) > 0
+
+
+# Blocks that are not final
+
+
+async def test_a_zero_that_is_not_final_closes_nothing(build_engine: BuildEngine) -> None:
+    """A debt that ended in a block which may leave the chain yet is not called zero, since zero frees the limit for ever."""
+    async with build_engine(confirmations=3) as engine:
+        borrower = await engine.new_borrower()
+        await user_borrows(engine, borrower)
+        await user_repays_all(engine, borrower)
+        ask = ReadDebt(position_id=borrower.line.position_id)
+        positions = PositionActivities(engine.transaction, engine.chain)
+        with pytest.raises(DebtNotFinal):
+            await positions.read_debt(ask)
+        await engine.client.rpc.call("anvil_mine", hex(2))
+        assert (await positions.read_debt(ask)).outstanding == 0
