@@ -26,6 +26,8 @@ from models.tables.session import Transaction
 from models.tables.transactions import ChainSigner
 
 PAUSED_BY = "reconciliation"
+FOUND_BY_AN_AUDIT = "invariant "
+"""How the subjects of an audit's incidents begin: others open incidents too, and no audit knows whether those are over."""
 NAMED = 100
 
 
@@ -53,9 +55,8 @@ class ReconciliationActivities:
             paused = await self._pause(session, [each for each in news if each.pauses_signer])
             if asked.last.left_out == 0:
                 for kind in (IncidentKind.INVARIANT_BROKEN, IncidentKind.SURPLUS):
-                    await close_others(
-                        session, kind, [each.subject for each in asked.last.breaches if each.kind is kind]
-                    )
+                    still = [each.subject for each in asked.last.breaches if each.kind is kind]
+                    await close_others(session, kind, FOUND_BY_AN_AUDIT, still)
         result = Reconciliation(
             block=asked.last.block, breaches=len(confirmed), opened=len(news), booked=booked, paused=paused
         )
@@ -84,7 +85,7 @@ def _seen(report: AuditReport) -> Seen:
         breaches=tuple(
             SeenBreach(
                 kind=breach.kind,
-                subject=f"invariant {breach.invariant}: {breach.subject}",
+                subject=f"{FOUND_BY_AN_AUDIT}{breach.invariant}: {breach.subject}",
                 detail=breach.detail,
                 rows=breach.rows,
                 pauses_signer=breach.pauses_signer,

@@ -38,9 +38,9 @@ async def close_incident(session: AsyncSession, kind: IncidentKind, subject: str
     await session.execute(_closing(kind).where(Incident.subject == subject))
 
 
-async def close_others(session: AsyncSession, kind: IncidentKind, still: Collection[str]) -> None:
-    """Closes the incidents of a kind whose subjects are not among those that are still wrong."""
-    await session.execute(_closing(kind).where(Incident.subject.not_in(still)))
+async def close_others(session: AsyncSession, kind: IncidentKind, prefix: str, still: Collection[str]) -> None:
+    """Closes those of a kind whose subjects begin like this and are not among those that are still wrong."""
+    await session.execute(_closing(kind).where(Incident.subject.startswith(prefix), Incident.subject.not_in(still)))
 
 
 def _closing(kind: IncidentKind) -> Update:

@@ -11,6 +11,7 @@ from temporalio.client import ScheduleActionExecutionStartWorkflow
 
 from chain.client import ChainClient
 from chain.contracts.usdc import encode_transfer_from
+from chain.scan import move_cursor
 from chain.signers import resume_signer
 from contracts.deploy import Sender, Transaction
 from contracts.funding import mint_usdc
@@ -18,6 +19,7 @@ from models import accounts
 from models.messages.reconcile import Reconciliation
 from models.statuses import EventType, IncidentKind
 from models.tables import book
+from models.tables.incident_book import open_incident
 from models.tables.operations import Event
 from models.tables.operators import Incident
 from models.tables.transactions import ChainSigner
@@ -124,6 +126,33 @@ async def test_a_surplus_goes_to_suspense_and_alerts(build_engine: BuildEngine, 
             assert (again.breaches, again.booked) == (0, 0)
             assert await open_incidents(engine) == []
             await engine.assert_sound()
+
+
+async def test_a_transfer_that_is_read_late_is_not_booked_twice(build_engine: BuildEngine) -> None:
+    """What a node forgot to tell the lane is no surplus: the lane reads those blocks again, and USDC must not be missing then."""
+    async with build_engine() as engine, engine.loans():
+        stranger = await new_sender(engine.client)
+        await mint_usdc(engine.owner, engine.contracts, stranger.address, 7)
+        tx_hash = await engine.transfer(stranger, engine.chain.wallet, 7)
+        async with engine.transaction() as session:
+            head = (await engine.client.head()).number
+            await move_cursor(session, engine.chain.chain_id, engine.chain.wallet, head)
+        result = await reconcile(engine)
+        assert (result.opened, result.booked, result.paused) == (1, 0, False)
+        async with engine.lane():
+            await until(lambda: seen(engine, tx_hash))
+            result = await reconcile(engine)
+            assert (result.breaches, result.paused) == (0, False)
+            assert await open_incidents(engine) == []
+            await engine.assert_sound()
+
+
+async def test_only_what_an_audit_found_is_closed_by_an_audit(engine: Engine) -> None:
+    """An event that could not be followed stays an incident, although every invariant holds."""
+    async with engine.transaction() as session:
+        await open_incident(session, IncidentKind.INVARIANT_BROKEN, "position 7", "an event could not be applied")
+    assert (await reconcile(engine)).breaches == 0
+    assert [incident.subject for incident in await open_incidents(engine)] == ["position 7"]
 
 
 async def test_a_run_goes_on_from_where_the_last_one_found_nothing(engine: Engine) -> None:
