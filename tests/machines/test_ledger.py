@@ -108,12 +108,14 @@ class Ledger(Machine):
     def two_operations(self) -> None:
         self.operations = [self.commit(make.new_operation).id for _ in range(2)]
 
-    @rule(number=numbers, leg=legs, generation=generations, amount=amounts)
-    def promise(self, number: int, leg: str, generation: int, amount: int) -> None:
+    @rule(target=looks, number=numbers, leg=legs, generation=generations, amount=amounts)
+    def promise(self, number: int, leg: str, generation: int, amount: int) -> Look:
+        """Returns what somebody reads of the leg now, and may act upon later."""
         entries = [_entry(movement, amount, self.operations[number], leg, generation) for movement in MOVEMENTS[leg]]
         self.commit(partial(book.pend, entries=entries))
         for entry in entries:
             self.model.pend(entry)
+        return self._read(number, leg)
 
     @rule(number=numbers, leg=legs, generation=generations)
     def keep(self, number: int, leg: str, generation: int) -> None:
@@ -133,11 +135,9 @@ class Ledger(Machine):
         self.commit(partial(book.record, entry=entry))
         self.model.singles.append(entry)
 
-    @rule(target=looks, number=numbers, leg=legs)
-    def read_what_is_open(self, number: int, leg: str) -> Look:
-        """What somebody reads now, and may act upon later."""
+    def _read(self, number: int, leg: str) -> Look:
         rows = self.commit(lambda session: book._unresolved(session, self.operations[number], leg, None))
-        return rows or multiple()
+        return multiple(*([rows] if rows else []))
 
     @rule(rows=looks, phase=ends)
     def resolve_what_was_read_once(self, rows: Sequence[LedgerTransfer], phase: LedgerPhase) -> None:

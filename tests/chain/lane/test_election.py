@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 import structlog
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 
 from chain.alarms import Alarms
 from chain.allowance import AllowanceKeeper
@@ -16,7 +16,7 @@ from chain.preparing import Preparer
 from chain.sending import Outbox
 from models.statuses import TransactionState
 from models.tables.transactions import ChainSigner
-from tests.chain.lane.desk import Desk
+from tests.chain.lane.desk import Desk, eventually
 
 
 async def test_a_term_never_goes_on_in_another_session(desk: Desk) -> None:
@@ -79,7 +79,20 @@ async def test_no_nonce_is_taken_in_somebody_elses_term(desk: Desk) -> None:
 
 async def test_the_lock_is_free_once_a_term_has_ended(desk: Desk) -> None:
     """A session that went back into the pool with its lock would keep every other lane out."""
-    log = structlog.get_logger()
-    for _ in range(3):
-        async with elected(desk.database, desk.config, asyncio.Event(), log) as term:
-            assert term is not None
+    async with elected(desk.database, desk.config, asyncio.Event(), structlog.get_logger()) as term:
+        assert term is not None
+        assert await _locks(desk) == 1
+    await eventually(lambda: _is_free(desk))
+
+
+async def _locks(desk: Desk) -> int:
+    held = text(
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    async with desk.transaction() as session:
+        return int(await session.scalar(held) or 0)
+
+
+async def _is_free(desk: Desk) -> bool:
+    return await _locks(desk) == 0

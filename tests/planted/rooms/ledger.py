@@ -13,7 +13,7 @@ BUGS = [
         file=_TABLES,
         old='        sa.UniqueConstraint("pending_id", name=op.f("uq_ledger_transfers_pending_id")),\n',
         new="",
-        test=_MACHINE,
+        test="tests/activities/test_ledger_constraints.py::test_a_resolution_is_final",
     ),
     Bug(
         name="rows-that-change",

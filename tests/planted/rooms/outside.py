@@ -15,7 +15,7 @@ BUGS = [
         file=_BOOK,
         old="        if known.log_index == log.log_index:\n            return None\n",
         new="        if known.log_index == log.log_index:\n            return known\n",
-        test=_ORDERS,
+        test=f"{_OUTSIDE}::test_a_partial_repayment_by_the_user",
     ),
     Bug(
         name="own-repayment-followed-as-anothers",
@@ -52,10 +52,10 @@ BUGS = [
     Bug(
         name="refund-and-claim-both-win",
         breaks="claim and refund are compare-and-sets of the transfer's state",
-        file=_REFUNDS,
-        old="select(InboundTransfer).where(InboundTransfer.id == due.id, *self._is_due())",
-        new="select(InboundTransfer).where(InboundTransfer.id == due.id)",
-        test="tests/workflows/test_transfers.py::test_claims_and_refunds_at_once",
+        file="migrations/versions/0001_the_tables.py",
+        old="(state = 'CLAIMED') = (claimed_by IS NOT NULL)",
+        new="state <> 'CLAIMED' OR claimed_by IS NOT NULL",
+        test="tests/activities/test_constraints.py::test_a_claim_or_refund_has_its_operation",
     ),
     Bug(
         name="refunded-to-a-stranger",

@@ -71,6 +71,6 @@ BUGS = [
         old="    if await session.scalar(booked) != last.surplus_booked or last.surplus_booked != before.surplus_booked:\n"
         "        return 0\n",
         new="    await session.scalar(booked)\n",
-        test=f"{_RECONCILED}::test_a_surplus_goes_to_suspense_and_alerts",
+        test="tests/activities/test_reconciliation.py::test_a_surplus_is_booked_once",
     ),
 ]
