@@ -5,7 +5,7 @@ account's nonce at the final block is above it, every attempt's receipt is absen
 a scan of full blocks has found the transaction of the wallet that used it and is none of ours.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import func, select
@@ -20,7 +20,7 @@ from chain.types import Block, BlockNumber, FullBlock, TxHash
 from models.statuses import IncidentKind
 from models.tables.incident_book import open_incident
 from models.tables.operators import Incident
-from models.tables.transactions import ChainTransaction
+from models.tables.transactions import ChainAttempt, ChainTransaction
 
 _BLOCKS_PER_LOOK = 20
 
@@ -67,13 +67,7 @@ class Reconciler:
         if not scan.over:
             return
         self._scan = None
-        foreign = {
-            leg: used
-            for leg in lost
-            if (used := scan.found.get(leg.nonce)) is not None and all(used.tx_hash != own.hash for own in leg.attempts)
-        }
-        if foreign:
-            await self._call_stolen(foreign)
+        await self._call_stolen({leg: scan.found[leg.nonce] for leg in lost if leg.nonce in scan.found})
 
     async def _final_block(self) -> Block | None:
         number = await self._config.finality.newest_block(self._node, await self._node.head())
@@ -126,12 +120,17 @@ class Reconciler:
         async with self._term.transaction() as session:
             return await session.scalar(query) or 0
 
-    async def _call_stolen(self, foreign: Mapping[Stuck, _Used]) -> None:
-        reasons = {
-            leg: f"nonce {leg.nonce} was used by {used.tx_hash} in block {used.block}, which is none of its attempts"
-            for leg, used in foreign.items()
-        }
+    async def _call_stolen(self, used: Mapping[Stuck, _Used]) -> None:
+        """Those whose nonce was used by what is no attempt of ours, be it one that was stored since the legs were read."""
         async with self._term.transaction() as session:
+            ours = await _attempts_among(session, [each.tx_hash for each in used.values()])
+            reasons = {
+                leg: f"nonce {leg.nonce} was used by {by.tx_hash} in block {by.block}, which is none of its attempts"
+                for leg, by in used.items()
+                if by.tx_hash not in ours
+            }
+            if not reasons:
+                return
             reason = next(iter(reasons.values()))
             await pause_signer(session, self._config.chain_id, self._config.wallet, reason=reason, by="lane")
             await hold(session, {leg.id: why for leg, why in reasons.items()})
@@ -141,6 +140,10 @@ class Reconciler:
         for leg, why in reasons.items():
             self._log.error("nonce_stolen", leg=leg.name, reason=why)
         await self._alarms.close(IncidentKind.FEE_CAP_REACHED, [leg.name for leg in reasons])
+
+
+async def _attempts_among(session: AsyncSession, hashes: Sequence[TxHash]) -> Collection[str]:
+    return (await session.scalars(select(ChainAttempt.hash).where(ChainAttempt.hash.in_(hashes)))).all()
 
 
 async def report_foreign_nonces(session: AsyncSession, office: Office, used: int, next_nonce: int) -> bool:

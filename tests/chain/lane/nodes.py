@@ -188,6 +188,30 @@ class WithoutReceipts(ChainClient):
         return header, [None for _ in receipts] if self.lags else receipts
 
 
+class OnTwoForks(ChainClient):
+    """Of the first attempt the node knows at every other time, from a fork that is given up; the second is lost on the way."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.known: list[bytes] = []
+        self.sends = 0
+
+    async def send_raw(self, raws: Sequence[bytes]) -> list[SendAnswer]:
+        return [await self._send_one(raw) for raw in raws]
+
+    async def _send_one(self, raw: bytes) -> SendAnswer:
+        if raw not in self.known:
+            self.known.append(raw)
+        match self.known.index(raw):
+            case 0:
+                self.sends += 1
+                return SendError(-32000, "nonce too low") if self.sends % 2 == 0 else SendUnavailable("lost")
+            case 1:
+                return SendUnavailable("lost")
+        (answer,) = await super().send_raw([raw])
+        return answer
+
+
 class Overtaken(ChainClient):
     """Before the first send somebody else uses the wallet's key."""
 

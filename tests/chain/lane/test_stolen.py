@@ -8,10 +8,11 @@ from models.ids import leg_id
 from models.messages.operators import HoldResolution
 from models.statuses import IncidentKind, TransactionState
 from tests.chain.lane.desk import Desk, eventually
-from tests.chain.lane.nodes import Overtaken, WithoutReceipts
+from tests.chain.lane.nodes import OnTwoForks, Overtaken, WithoutReceipts
 from tests.chain.world import USD
 
 NEVER = timedelta(hours=1)
+SOON = timedelta(milliseconds=100)
 THREE = Finality(confirmations=3)
 
 
@@ -62,6 +63,18 @@ async def test_null_receipts_alone_prove_no_theft(desk: Desk, anvil_url: str) ->
         assert await desk.incidents(standing=False) == set()
         node.lags = False
         await desk.until(operation_id, "settle", TransactionState.FINAL_OK)
+    assert await desk.sent_count() == 1
+
+
+async def test_a_bump_that_is_mined_at_once_is_no_theft(desk: Desk, anvil_url: str) -> None:
+    """An attempt that was stored in the very turn that looks for thieves is ours as well."""
+    await desk.lane_known()
+    operation_id = await desk.settle()
+    at_once = desk.lane(node := OnTwoForks(anvil_url), bump_after=SOON, resend_after=timedelta())
+    async with node, desk.running(at_once):
+        await desk.until(operation_id, "settle", TransactionState.FINAL_OK, TransactionState.HELD)
+    assert await desk.incidents(standing=False) == set()
+    assert (await desk.row(operation_id)).state is TransactionState.FINAL_OK
     assert await desk.sent_count() == 1
 
 
