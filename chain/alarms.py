@@ -45,10 +45,11 @@ class Alarms:
         return (kind, subject) in await self._known()
 
     async def _known(self) -> set[tuple[IncidentKind, str]]:
-        if self._standing is None:
-            query = select(Incident.kind, Incident.subject).where(
-                Incident.kind.in_(_KINDS), Incident.closed_at.is_(None)
-            )
-            async with self._term.transaction() as session:
+        if self._standing is not None:
+            return self._standing
+        query = select(Incident.kind, Incident.subject).where(Incident.kind.in_(_KINDS), Incident.closed_at.is_(None))
+        async with self._term.transaction() as session:
+            # While this loop waited for its turn another one may have read the table, and added to what it read.
+            if self._standing is None:
                 self._standing = {(row.kind, row.subject) for row in (await session.execute(query)).all()}
         return self._standing
