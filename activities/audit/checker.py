@@ -16,6 +16,7 @@ from activities.audit.evidence import gather
 from activities.audit.findings import AuditReport
 from activities.audit.limits import check_limits
 from activities.audit.nonces import check_nonces, check_one_success
+from activities.audit.parties import check_parties
 from activities.audit.principals import check_principals, read_books
 from activities.audit.transfers import check_transfers
 from activities.audit.usage import check_usage
@@ -35,6 +36,7 @@ async def audit(transaction: Transaction, chain: EngineChain, *, since: int | No
         await check_usage(session, books)
         limits = await check_limits(session)
         transfers = await check_transfers(session, chain, evidence)
+        await check_parties(session, chain, evidence, transfers.finding)
         positions = await read_books(session, chain, evidence)
         success = await check_one_success(session)
         nonces = await check_nonces(session, chain, evidence)

@@ -4,13 +4,14 @@ from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.audit.findings import Finding
-from models.statuses import ReservationState
+from models.statuses import LoanStatus, ReservationState
 from models.tables.loans import Loan, Reservation, SolvencyPosition
 from models.tables.partners import Partner, PartnerDay
 
 
 async def check_usage(session: AsyncSession, finding: Finding) -> None:
     """Adds to the finding about invariant 1."""
+    await _check_reservations(session, finding)
     await _check_partners(session, finding)
     await _check_days(session, finding)
     await _check_positions(session, finding)
@@ -18,6 +19,18 @@ async def check_usage(session: AsyncSession, finding: Finding) -> None:
 
 def _in_state(state: ReservationState) -> ColumnElement[int]:
     return func.coalesce(func.sum(case((Reservation.state == state, Reservation.amount), else_=0)), 0)
+
+
+async def _check_reservations(session: AsyncSession, finding: Finding) -> None:
+    """Each loan has its reservation, which is given back where nothing was borrowed or all was undone, and nowhere else."""
+    undone = Loan.status.in_((LoanStatus.FAILED, LoanStatus.REVERSED))
+    fits = (Reservation.amount == Loan.principal) & ((Reservation.state == ReservationState.RELEASED) == undone)
+    every = select(Loan.id, Loan.operation_id).outerjoin(Reservation, Reservation.operation_id == Loan.operation_id)
+    rows = (await session.execute(every.where(func.coalesce(~fits, True)).order_by(Loan.id))).all()
+    for loan_id, operation_id in rows:
+        detail = f"{loan_id} has no reservation of its principal that fits its status"
+        finding.broken(f"{loan_id}/reservation", detail, f"loans {loan_id}", f"reservations {operation_id}")
+    finding.compare("loans without their reservation", 0, len(rows))
 
 
 async def _check_partners(session: AsyncSession, finding: Finding) -> None:

@@ -65,6 +65,14 @@ CASES = (
         ((1, "of partners' debt; its loans say"),),
     ),
     Case(
+        "a reservation of less than was lent, and its day with it",
+        """
+        UPDATE reservations SET amount = amount - 1 WHERE operation_id IN (TABLE the_later);
+        UPDATE partner_days SET borrowed = borrowed - 1
+        """,
+        ((1, "has no reservation of its principal"),),
+    ),
+    Case(
         "a finished repayment holds its loan",
         """
         ALTER TABLE repayments DROP CONSTRAINT ck_repayments_closed_holds_no_loan;
@@ -93,6 +101,20 @@ CASES = (
         "UPDATE chain_transactions SET state = 'FINAL_REVERTED' WHERE id IN (TABLE a_payout)",
         ((3, "is FINAL_REVERTED, and"),),
         pauses=True,
+    ),
+    Case(
+        "a payout to another address than the loan's",
+        """
+        UPDATE loans SET settlement_address = '0x000000000000000000000000000000000000dEaD'
+        WHERE operation_id IN (TABLE a_borrow)
+        """,
+        ((3, "moved USDC with"), (3, "which is no address of its partner")),
+        pauses=True,
+    ),
+    Case(
+        "a repayment that came from another address",
+        "UPDATE repayments SET payer = user_wallet FROM loans WHERE loans.id = loan_id AND payoff",
+        ((3, "moved USDC with"),),
     ),
     Case(
         "a payout that is posted with less than it moved",
