@@ -18,8 +18,9 @@ from tests.faults.summary import write_report
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser, record = _parser(), Record()
+    parser = _parser()
     asked = parser.parse_args(arguments)
+    record = Record.of(full=asked.full)
     if asked.report:
         say(f"written: {write_report()}")
         return 0

@@ -16,6 +16,10 @@ from typing import Any
 from tests.faults.campaign import Part, Report
 
 ROOT = Path(__file__).parents[2]
+KEPT = ROOT / "docs/faults"
+"""Where full figures are recorded: committed, so that they resume on another machine, and the raw record can be read."""
+PASSING = ROOT / "var/faults"
+"""Where a seeded slice is recorded, which each machine runs for itself."""
 _MONEY_CODE = (
     *(
         f"{room}/**/*.{kind}"
@@ -63,7 +67,11 @@ class Result:
 class Record:
     """The file of all results, in the order in which they came."""
 
-    path: Path = ROOT / "var/faults/results.jsonl"
+    path: Path
+
+    @classmethod
+    def of(cls, *, full: bool) -> "Record":
+        return cls((KEPT if full else PASSING) / "results.jsonl")
 
     def read(self) -> list[Result]:
         return [Result.read(line) for line in self.path.read_text().splitlines()] if self.path.exists() else []
@@ -89,10 +97,14 @@ def _money_files(root: Path) -> Iterator[Path]:
 
 
 def commit_now() -> str:
-    """The commit of the tree, with a plus sign where files differ from it; ``unknown`` outside of a repository."""
+    """The commit of the tree, with a plus sign where files differ from it, the record's own aside; ``unknown`` outside of a repository."""
     try:
         commit = _git("rev-parse", "--short=12", "HEAD")
-        return f"{commit}+" if _git("status", "--porcelain", "--untracked-files=no") else commit
+        return (
+            f"{commit}+"
+            if _git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{KEPT.relative_to(ROOT)}")
+            else commit
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 

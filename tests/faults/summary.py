@@ -10,10 +10,10 @@ from typing import Any
 
 from tests.faults.campaign import Campaign
 from tests.faults.campaigns import CAMPAIGNS
-from tests.faults.results import ROOT, Record, Result, commit_now, money_code_hash
+from tests.faults.results import KEPT, ROOT, Record, Result, commit_now, money_code_hash
 
 FAULT_REPORT = ROOT / "docs/fault-report.md"
-PLANTED = ROOT / "var/faults/planted.jsonl"
+PLANTED = KEPT / "planted.jsonl"
 """A line for each planted bug: code, name, file, test, caught, how."""
 
 
@@ -52,7 +52,7 @@ def tried(campaign: Campaign, results: Sequence[Result], code: str) -> Tried:
 
 
 def write_report(path: Path = FAULT_REPORT) -> Path:
-    code, results = money_code_hash(), Record().read()
+    code, results = money_code_hash(), Record.of(full=True).read()
     all_tried = [tried(campaign, results, code) for campaign in CAMPAIGNS]
     path.write_text("\n".join(_report(code, all_tried, _planted(code))) + "\n")
     return path

@@ -1,7 +1,7 @@
 """Plants each bug in turn and expects its test to fail: ``python -m tests.planted [--only NAME] [--few] [--resume] [--list]``.
 
 Before that every test that is named must pass in an untouched copy, so that a broken test is not taken for a catch. Each
-bug leaves one line of JSON in var/faults/planted.jsonl. The exit code is 1 where a bug survived.
+bug leaves one line of JSON in docs/faults/planted.jsonl, or with --few in var/faults. The exit code is 1 where a bug survived.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
 
-from tests.faults.results import money_code_hash
+from tests.faults.results import KEPT, PASSING, money_code_hash
 from tests.planted.bug import Bug
 from tests.planted.copies import copy_tree, planted
 from tests.planted.results import Result, caught_at
@@ -32,7 +32,9 @@ def main() -> int:
         return 0
     code = money_code_hash()
     known = caught_at(code) if asked.resume else ()
-    return asyncio.run(_plant_all([bug for bug in bugs if bug.name not in known], code, asked.jobs))
+    return asyncio.run(
+        _plant_all([bug for bug in bugs if bug.name not in known], code, asked.jobs, PASSING if asked.few else KEPT)
+    )
 
 
 def _arguments() -> argparse.Namespace:
@@ -56,29 +58,29 @@ def _chosen(only: Sequence[str] | None, *, few: bool) -> Sequence[Bug]:
     return random.Random(SEED).sample(BUGS, FEW) if few else BUGS  # noqa: S311 - a choice, and no secret
 
 
-async def _plant_all(bugs: Sequence[Bug], code: str, jobs: int) -> int:
+async def _plant_all(bugs: Sequence[Bug], code: str, jobs: int, folder: Path) -> int:
     if not bugs:
         sys.stdout.write("all were caught at this code before\n")
         return 0
-    with tempfile.TemporaryDirectory(prefix="planted-") as folder:
-        copies = [copy_tree(Path(folder) / str(number)) for number in range(jobs)]
+    with tempfile.TemporaryDirectory(prefix="planted-") as place:
+        copies = [copy_tree(Path(place) / str(number)) for number in range(jobs)]
         untouched = await run_tests(copies[0], *sorted({bug.test for bug in bugs}), stop_early=False)
         if not untouched.passed:
             sys.stdout.write(f"without any bug: {untouched.broken or untouched.how}\n")
             return 1
         waiting = list(bugs)
-        results = await asyncio.gather(*(_work(copy, waiting, code) for copy in copies))
+        results = await asyncio.gather(*(_work(copy, waiting, code, folder) for copy in copies))
     survived = [result.name for each in results for result in each if not result.caught]
     sys.stdout.write(f"{len(bugs) - len(survived)} of {len(bugs)} caught\n")
     return 1 if survived else 0
 
 
-async def _work(copy: Path, waiting: list[Bug], code: str) -> list[Result]:
+async def _work(copy: Path, waiting: list[Bug], code: str, folder: Path) -> list[Result]:
     """Takes from the bugs that wait until there are none; another copy takes from them at the same time."""
     results = []
     while waiting:
         result = await _plant(copy, waiting.pop(0), code)
-        result.record()
+        result.record(folder)
         results.append(result)
     return results
 

@@ -5,14 +5,14 @@ import sys
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Self
 
-from tests.faults.results import commit_now
+from tests.faults.results import KEPT, commit_now
 from tests.planted.bug import Bug
-from tests.planted.copies import ROOT
 from tests.planted.verdict import Verdict
 
-RESULTS = ROOT / "var" / "faults" / "planted.jsonl"
+NAME = "planted.jsonl"
 _LONGEST = 160
 
 
@@ -38,9 +38,10 @@ class Result:
         date = datetime.now(UTC).isoformat(timespec="seconds")
         return cls(bug.name, bug.file, bug.breaks, bug.test, caught, how, seconds, commit_now(), code, date)
 
-    def record(self) -> None:
-        RESULTS.parent.mkdir(parents=True, exist_ok=True)
-        with RESULTS.open("a") as lines:
+    def record(self, folder: Path) -> None:
+        path = folder / NAME
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as lines:
             lines.write(json.dumps(asdict(self)) + "\n")
         verdict = "caught  " if self.caught else "SURVIVED"
         sys.stdout.write(f"{verdict} {self.seconds:>3} s  {self.name}: {self.how}\n")
@@ -49,7 +50,8 @@ class Result:
 
 def caught_at(code: str) -> Collection[str]:
     """The bugs whose last result at this code is that they were caught."""
-    lines = RESULTS.read_text().splitlines() if RESULTS.exists() else []
+    path = KEPT / NAME
+    lines = path.read_text().splitlines() if path.exists() else []
     here = [result for result in map(json.loads, lines) if result["code"] == code]
     last = {result["name"]: result["caught"] for result in here}
     return {name for name, caught in last.items() if caught}
