@@ -14,7 +14,7 @@ from tests.workflows.test_repay_table import user_repays
 
 
 class Reorganised(ChainClient):
-    """A client whose node replaces its newest block while the audit asks for a nonce."""
+    """A client whose node replaces its newest block, and drops what was in it, while the audit asks for a nonce."""
 
     async def nonce(self, address: ChecksumAddress, block: BlockRef) -> int:
         nonce = await super().nonce(address, block)
@@ -24,7 +24,7 @@ class Reorganised(ChainClient):
 
 async def test_a_block_that_is_replaced_says_nothing(engine: Engine) -> None:
     """Where block B is another one after the reading than before it, the audit does not take one for the other."""
-    await engine.client.rpc.call("evm_mine")
+    await engine.transfer(engine.treasury, engine.owner.address, USD)
     async with Reorganised(engine.settings.rpc_url.get_secret_value()) as client:
         object.__setattr__(engine.chain, "client", client)
         with pytest.raises(RpcUnavailable):

@@ -1,5 +1,7 @@
 """What a payoff leaves is paid by the platform up to a cap, and no debt is taken from a node that is behind (ADR 0010)."""
 
+from functools import partial
+
 import pytest
 
 from activities.positions import PositionActivities
@@ -24,6 +26,7 @@ async def test_a_residue_above_the_cap_is_not_paid(build_engine: BuildEngine) ->
         borrower = await engine.new_borrower()
         await engine.active_loan(borrower)
         await days_pass(engine, 10)
+        engine.once_before_leg(LegName.REPAY, partial(days_pass, engine, 1))
         done = await engine.finished(await engine.repay(borrower, {"payoff": True}))
         left = await engine.debt(borrower)
         loan = await engine.loan(borrower)
