@@ -2,12 +2,13 @@
 
 The rows are of now and the chain is of block B. So what legs did up to B counts although it is not recorded, and what is
 recorded and happened after B does not. A position that somebody else moved, after the block up to which such
-movements were read, is left for the next audit: that concerns this position alone.
+movements were read, is left for the next audit, for a while: that concerns this position alone.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, exists, func, or_, select
@@ -41,6 +42,8 @@ _MOVES_PRINCIPAL = [
     )
 ]
 _POSITIONS_PER_REQUEST = 100
+READ_WITHIN = timedelta(minutes=10)
+"""Who reads movements outside the engine comes every few seconds. One that waits longer is drift: nobody reads any more."""
 _SHOWN = (TransactionState.MINED, TransactionState.HELD, TransactionState.FINAL_OK)
 """States in which a leg's row holds the logs of its receipt."""
 
@@ -211,24 +214,35 @@ async def _moved_by_others(
     if not positions:
         return set()
     read_up_to = evidence.block.number if books.outside_read_up_to is None else books.outside_read_up_to
-    moved = await _moved_since(chain, read_up_to + 1, positions)
+    logs = await _moved_since(chain, read_up_to + 1, positions)
     async with transaction() as session:
-        ours = set(await session.scalars(select(ChainAttempt.hash).where(ChainAttempt.hash.in_(moved))))
-    return {position for tx_hash, positions in moved.items() if tx_hash not in ours for position in positions}
+        query = select(ChainAttempt.hash).where(ChainAttempt.hash.in_({log.tx_hash for log in logs}))
+        ours = set(await session.scalars(query))
+    return await _soon_read(chain, evidence, [log for log in logs if log.tx_hash not in ours])
 
 
-async def _moved_since(chain: EngineChain, first: int, positions: Sequence[int]) -> Mapping[str, set[int]]:
-    """Which positions each transaction changed, from a block up to the head."""
-    moved: defaultdict[str, set[int]] = defaultdict(set)
+async def _moved_since(chain: EngineChain, first: int, positions: Sequence[int]) -> Sequence[Log]:
+    """What changed these positions, from a block up to the head."""
+    logs: list[Log] = []
     head = (await chain.client.head()).number
     for start in range(first, head + 1, LOG_CHUNK):
         end = min(head, start + LOG_CHUNK - 1)
         for place in range(0, len(positions), _POSITIONS_PER_REQUEST):
             some = positions[place : place + _POSITIONS_PER_REQUEST]
             topics = [_MOVES_PRINCIPAL, [f"0x{position:064x}" for position in some]]
-            for log in await chain.client.logs(chain.vault_address, topics, start, end):
-                moved[log.tx_hash].add(int(log.topics[1], 16))
-    return moved
+            logs += await chain.client.logs(chain.vault_address, topics, start, end)
+    return logs
+
+
+async def _soon_read(chain: EngineChain, evidence: Evidence, logs: Sequence[Log]) -> set[int]:
+    """The positions that these logs changed, without those that have waited for their reader for too long."""
+    oldest: dict[int, BlockNumber] = {}
+    for log in sorted(logs, key=lambda each: each.block_number):
+        oldest.setdefault(int(log.topics[1], 16), log.block_number)
+    headers = await chain.client.blocks(sorted(set(oldest.values())))
+    since = {header.number: header.timestamp for header in headers if header is not None}
+    longest_ago = evidence.block.timestamp - READ_WITHIN.total_seconds()
+    return {position for position, block in oldest.items() if since.get(block, longest_ago) >= longest_ago}
 
 
 def _log(stored: Mapping[str, Any]) -> Log:

@@ -10,6 +10,7 @@ from chain.types import BlockRef
 from models.tables.transactions import ChainCursor
 from tests.chain.world import USD
 from tests.engine import Engine
+from tests.workflows.test_outside import followed
 from tests.workflows.test_repay_table import user_repays
 
 
@@ -47,3 +48,18 @@ async def test_a_position_that_its_user_moves_concerns_no_other(engine: Engine) 
     report = await audit(engine.transaction, engine.chain)
     assert report.breaches == []
     assert any(f"position {borrower.line.position_id} was moved" in note for note in report.findings[3].notes)
+
+
+async def test_a_movement_that_nobody_comes_to_read_is_drift(engine: Engine) -> None:
+    """That the reader of the vault will come to it excuses a position for minutes only: a reader may be gone for good."""
+    borrower = await engine.new_borrower()
+    await engine.active_loan(borrower)
+    await followed(engine)
+    await user_repays(engine, borrower, USD)
+    assert (await audit(engine.transaction, engine.chain)).breaches == []
+    await engine.client.rpc.call("evm_increaseTime", hex(11 * 60))
+    await engine.client.rpc.call("evm_mine")
+    (breach,) = (await audit(engine.transaction, engine.chain)).breaches
+    assert (breach.invariant, breach.subject) == (4, f"position {borrower.line.position_id}")
+    await followed(engine)
+    assert (await audit(engine.transaction, engine.chain)).breaches == []
