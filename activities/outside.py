@@ -11,7 +11,7 @@ from activities.heartbeats import with_heartbeats
 from activities.outside_book import PositionKey, record_movement, record_own
 from activities.outside_events import FOLLOWED, DebtMoved, debt_moved
 from chain.engine_chain import EngineChain
-from chain.scan import Cursor, begin_cursor, canonical, move_cursor, next_window, read_cursor
+from chain.scan import Cursor, begin_cursor, canonical, move_cursor, next_window, read_cursor, read_logs
 from chain.types import Log
 from models.errors import EngineError
 from models.messages.outside import Followed
@@ -48,7 +48,7 @@ class OutsideActivities:
         window = None if cursor is None else next_window(cursor, final, chunk=CHUNK, overlap=OVERLAP)
         if window is None:
             return Followed(block_number=final)
-        found = await chain.client.logs(chain.vault_address, [FOLLOWED], window.start, window.end)
+        found = await read_logs(chain.client, chain.vault_address, [FOLLOWED], window.start, window.end)
         logs = await canonical(chain.client, found, window.end)
         if logs is None:
             return Followed()

@@ -123,17 +123,22 @@ class ChainClient(ContractReads):
         from_block: BlockRef,
         to_block: BlockRef,
     ) -> list[Log]:
-        """The logs of a range of blocks, both ends included. In `topics` None matches anything, a list any of its own."""
+        """The logs of a range of blocks, both ends included. In `topics` None matches anything, a list any of its own.
+
+        Raises RpcError also where the node has too much to do: some say so of a range with too many logs.
+        """
         asked = {
             "address": address,
             "topics": topics,
             "fromBlock": block_param(from_block),
             "toBlock": block_param(to_block),
         }
-        found = await self.rpc.call("eth_getLogs", asked)
-        if not isinstance(found, list):
+        (answer,) = await self.rpc.batch([("eth_getLogs", (asked,))])
+        if answer.error is not None:
+            raise answer.error
+        if not isinstance(answer.result, list):
             raise MalformedAnswer("eth_getLogs did not answer a list")
-        return [to_log(log) for log in found]
+        return [to_log(log) for log in answer.result]
 
     # Accounts and fees
 

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chain.contracts.usdc import TRANSFER_EVENT, Transfer, decode_transfer
 from chain.election import Office
 from chain.legs import address_topic
-from chain.scan import Cursor, Window, begin_cursor, canonical, move_cursor, next_window, read_cursor
+from chain.scan import Cursor, Window, begin_cursor, canonical, move_cursor, next_window, read_cursor, read_logs
 from chain.types import Log
 from models import accounts
 from models.statuses import InboundState, IncidentKind, LedgerKind
@@ -57,7 +57,7 @@ class InboundScan:
 
     async def _transfers(self, window: Window) -> list[Log]:
         topics = [TRANSFER_EVENT.topic0, None, address_topic(self._config.wallet)]
-        return await self._node.logs(self._config.usdc, topics, window.start, window.end)
+        return await read_logs(self._node, self._config.usdc, topics, window.start, window.end)
 
     async def _record(self, session: AsyncSession, logs: Sequence[Log]) -> None:
         known = await self._ours_or_moved(session, {log.tx_hash for log in logs}, logs)

@@ -4,15 +4,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from eth_typing import ChecksumAddress
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from chain.types import Block, BlockNumber, Log
+from chain.errors import RpcError
+from chain.types import Block, BlockNumber, BlockRef, Log
 from models.tables.transactions import ChainCursor
 
 
 class BlockNode(Protocol):
     async def blocks(self, numbers: Sequence[BlockNumber]) -> list[Block | None]: ...
+
+
+class LogNode(Protocol):
+    async def logs(
+        self,
+        address: ChecksumAddress | Sequence[ChecksumAddress],
+        topics: Sequence[str | Sequence[str] | None],
+        from_block: BlockRef,
+        to_block: BlockRef,
+    ) -> list[Log]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +71,23 @@ def next_window(cursor: Cursor, final: int, *, chunk: int, overlap: int) -> Wind
     start = max(cursor.first, cursor.scanned + 1 - overlap)
     end = min(final, start + chunk - 1)
     return Window(start, end, more=end < final)
+
+
+async def read_logs(
+    node: LogNode, address: ChecksumAddress, topics: Sequence[str | Sequence[str] | None], first: int, last: int
+) -> list[Log]:
+    """The logs of these blocks, both ends included. What a node refuses as a whole it is asked for in halves.
+
+    Many nodes list only so many logs at once, and anybody may make more of them: dust must not end a scan for good.
+    """
+    try:
+        return await node.logs(address, topics, first, last)
+    except RpcError:
+        if first >= last:
+            raise
+    middle = (first + last) // 2
+    lower = await read_logs(node, address, topics, first, middle)
+    return lower + await read_logs(node, address, topics, middle + 1, last)
 
 
 async def canonical(node: BlockNode, logs: Sequence[Log], end: int) -> Sequence[Log] | None:

@@ -15,6 +15,7 @@ from chain.contracts.usdc import TRANSFER_EVENT, decode_transfer
 from chain.engine_chain import EngineChain
 from chain.errors import RpcUnavailable
 from chain.legs import address_topic
+from chain.scan import read_logs
 from chain.types import Block, BlockNumber, Log
 from models.statuses import TERMINAL_LOAN_STATUSES, OperationState
 from models.tables.loans import Loan, SolvencyPosition
@@ -123,7 +124,7 @@ async def _movements(chain: EngineChain, first: int, last: int) -> Mapping[str, 
     for start in range(first, last + 1, LOG_CHUNK):
         end = min(last, start + LOG_CHUNK - 1)
         for topics in ([TRANSFER_EVENT.topic0, wallet], [TRANSFER_EVENT.topic0, None, wallet]):
-            for log in await chain.client.logs(chain.usdc_address, topics, start, end):
+            for log in await read_logs(chain.client, chain.usdc_address, topics, start, end):
                 movement = _movement(chain, log)
                 if movement is not None:
                     found[log.tx_hash].append(movement)

@@ -25,6 +25,7 @@ from chain.contracts.vault_events import (
     decode_usdc_borrowed,
 )
 from chain.engine_chain import EngineChain
+from chain.scan import read_logs
 from chain.types import BlockHash, BlockNumber, Log, TxHash
 from models.statuses import IN_FLIGHT_STATES, OperationState, ReservationState, TransactionState
 from models.tables.loans import Loan, OutsideMovement, Reservation, SolvencyPosition
@@ -230,7 +231,7 @@ async def _moved_since(chain: EngineChain, first: int, positions: Sequence[int])
         for place in range(0, len(positions), _POSITIONS_PER_REQUEST):
             some = positions[place : place + _POSITIONS_PER_REQUEST]
             topics = [_MOVES_PRINCIPAL, [f"0x{position:064x}" for position in some]]
-            logs += await chain.client.logs(chain.vault_address, topics, start, end)
+            logs += await read_logs(chain.client, chain.vault_address, topics, start, end)
     return logs
 
 

@@ -9,12 +9,14 @@ import pytest
 from aiohttp import web
 
 from chain.client import ChainClient
+from chain.codec import checksum
 from chain.errors import MalformedAnswer, RpcError, RpcUnavailable
 from chain.rpc import JsonRpc
 from chain.types import SendError, SendOk, SendUnavailable, TxHash
 from tests.chain.scripted_node import RpcItem, error, result, scripted_node, silent_node
 
 HASH = TxHash("0x" + "ab" * 32)
+NOBODY = checksum("0x" + "00" * 20)
 SOON = timedelta(seconds=0.2)
 NOWHERE = "http://127.0.0.1:1"
 
@@ -79,6 +81,16 @@ async def test_no_usable_answer_is_unavailable_and_is_asked_for_once(answer: Cal
         with pytest.raises(RpcUnavailable):
             await client.chain_id()
         assert seen == ["eth_chainId"]
+
+
+async def test_too_many_logs_are_an_error_of_the_request() -> None:
+    """Some nodes say so with the code of a busy one; a range of blocks that is refused must be known from an outage."""
+    async with (
+        scripted_node(lambda batch: [error(batch[0], -32005, "query returned more than 10000 results")]) as url,
+        ChainClient(url) as client,
+    ):
+        with pytest.raises(RpcError):
+            await client.logs(NOBODY, [], 1, 2)
 
 
 async def test_a_node_that_is_not_there_or_too_slow_is_unavailable() -> None:

@@ -7,6 +7,7 @@ from sqlalchemy import select
 
 from chain.client import ChainClient
 from chain.contracts.usdc import encode_transfer
+from chain.errors import RpcError
 from chain.finality import Finality
 from chain.types import BlockNumber, BlockRef, Log
 from contracts.deploy import Transaction
@@ -36,6 +37,25 @@ class Lagging(ChainClient):
             self.behind -= 1
             await self.rpc.call("evm_mine")
             return []
+        return found
+
+
+class FewLogs(ChainClient):
+    """A node that refuses to list more than a few logs at once."""
+
+    refused = 0
+
+    async def logs(
+        self,
+        address: ChecksumAddress | Sequence[ChecksumAddress],
+        topics: Sequence[str | Sequence[str] | None],
+        from_block: BlockRef,
+        to_block: BlockRef,
+    ) -> list[Log]:
+        found = await super().logs(address, topics, from_block, to_block)
+        if len(found) > 1:
+            self.refused += 1
+            raise RpcError(-32005, "query returned more than 1 results")
         return found
 
 
@@ -113,6 +133,17 @@ async def test_a_node_that_lags_hides_no_transfer(desk: Desk, anvil_url: str) ->
         await _send(desk, 3 * USD)
         await eventually(lambda: _found(desk, 1))
     assert node.behind == 0
+
+
+async def test_dust_stops_no_scan(desk: Desk, anvil_url: str) -> None:
+    """Where strangers send more transfers than a node lists in one answer, the blocks are read in smaller parts."""
+    start = (await desk.world.client.head()).number
+    for _ in range(5):
+        await _send(desk, 1)
+    async with FewLogs(anvil_url) as node, desk.running(desk.lane(node, inbound_from_block=BlockNumber(start))):
+        await eventually(lambda: _found(desk, 5))
+        await eventually(lambda: _all_scanned(desk))
+    assert node.refused > 0
 
 
 async def test_a_transfer_that_moved_is_not_credited_twice(desk: Desk) -> None:
