@@ -1,14 +1,18 @@
-"""How a repayment ends: all that it collected went somewhere, and a loan that owes one base unit is not repaid."""
+"""How a repayment begins and ends: what it claims is its own, all that it collected went somewhere, and a loan that owes one base unit is not repaid."""
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from activities.repayment_rows import take_loan
-from models.errors import InvariantBroken, RepaymentInProgress
-from models.statuses import LoanStatus, OperationKind
+from activities.claims import claim, claimable_transfer
+from activities.repayment_rows import lock_repayment, take_loan
+from models.errors import InvariantBroken, RepaymentInProgress, TransferAlreadyClaimed
+from models.messages.repay import RepayTerms
+from models.statuses import LoanStatus, OperationKind, RepaymentMode
 from models.tables.loans import Loan, Repayment
 from models.tables.session import Transaction
+from models.tables.transactions import InboundTransfer
 from tests import factories as make
-from tests.activities.desk import Usage, open_desk
+from tests.activities.desk import PACE, Desk, Usage, open_desk
 
 PRINCIPAL = make.PRINCIPAL
 
@@ -47,3 +51,43 @@ async def test_a_busy_loan_is_not_taken(transaction: Transaction) -> None:
         (await session.get_one(Repayment, holder.id)).holds_loan = False
         await session.flush()
         await take_loan(session, loan.id)
+
+
+async def test_a_transfer_is_claimed_once(transaction: Transaction) -> None:
+    """What one repayment has claimed is refused to the next, be it of the same partner and amount."""
+    desk = await open_desk(transaction)
+    loan = await desk.active()
+    async with transaction() as session:
+        transfer = await make.new_inbound(session)
+        first, second = [await _proof(session, desk, loan) for _ in range(2)]
+    terms = _terms(loan, transfer)
+    async with transaction() as session:
+        rows = await lock_repayment(session, first)
+        await claim(session, rows, await claimable_transfer(session, rows, terms))
+    with pytest.raises(TransferAlreadyClaimed):
+        async with transaction() as session:
+            await claimable_transfer(session, await lock_repayment(session, second), terms)
+
+
+async def _proof(session: AsyncSession, desk: Desk, loan: Loan) -> str:
+    """A repayment that waits for a transfer; returns its operation."""
+    operation = await make.new_operation(session, desk.partner, kind=OperationKind.REPAY, loan_id=loan.id)
+    await make.new_repayment(session, operation, loan, mode=RepaymentMode.PROOF, holds_loan=False)
+    return operation.id
+
+
+def _terms(loan: Loan, transfer: InboundTransfer) -> RepayTerms:
+    return RepayTerms(
+        repayment_id="any",
+        loan_id=loan.id,
+        position_id=loan.position_id,
+        payoff=False,
+        mode=RepaymentMode.PROOF,
+        amount=transfer.amount,
+        payer=None,
+        transfer_tx_hash=transfer.tx_hash,
+        transfer_log_index=None,
+        vault_address=make.VAULT,
+        residue_cap=0,
+        pace=PACE,
+    )

@@ -93,7 +93,7 @@ BUGS = [
         file="chain/charges.py",
         old="covers = leg.amount <= float_left and books.promises(leg)",
         new="covers = books.promises(leg)",
-        test="tests/chain/lane/test_lane.py::test_a_leg_on_the_float_waits_for_it",
+        test="tests/chain/lane/test_lane.py::test_a_residue_too_large_for_the_float_keeps_no_smaller_one_waiting",
     ),
     Bug(
         name="spent-before-it-came-in",

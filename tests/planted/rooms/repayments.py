@@ -13,7 +13,7 @@ BUGS = [
         file=_CLAIMS,
         old="    free = [transfer for transfer in found if transfer.state is InboundState.UNCLAIMED]\n",
         new="    free = found\n",
-        test=f"{_REPAYS}::test_repayment_by_proof",
+        test="tests/activities/test_repayments.py::test_a_transfer_is_claimed_once",
     ),
     Bug(
         name="claimed-by-another-partner",
