@@ -77,7 +77,7 @@ async def gather(transaction: Transaction, chain: EngineChain, since: int | None
 async def _scope(session: AsyncSession, chain: EngineChain, since: int | None) -> _Scope:
     """The scan for inbound transfers and the first leg of all say where the wallet's story begins.
 
-    With ``since``, it begins there, or at the oldest leg that the ledger may not have posted; and only positions that a
+    With ``since``, it begins there, or at the oldest leg that the ledger may not have posted or the lane not have seen; and only positions that a
     loan or a debt stands on are looked at.
     """
     ours = (ChainTransaction.chain_id == chain.chain_id, ChainTransaction.signer == chain.wallet)
@@ -94,10 +94,24 @@ async def _scope(session: AsyncSession, chain: EngineChain, since: int | None) -
         unposted = legs.join(Operation, Operation.id == ChainTransaction.operation_id).where(
             Operation.state != OperationState.DONE
         )
-        oldest = await session.scalar(unposted)
-        first = max(first, since if oldest is None else min(since, oldest))
+        known = [since, await session.scalar(unposted), await _in_flight_since(session, chain, first)]
+        first = max(first, min(block for block in known if block is not None))
         positions = positions.where(_in_use())
     return _Scope(first, list(await session.scalars(positions)))
+
+
+async def _in_flight_since(session: AsyncSession, chain: EngineChain, first: int) -> int | None:
+    """The block before which no leg can have been mined whose receipt nobody has seen yet; None where there is no such leg.
+
+    Nonces are mined in their order, so it is that of the last leg before the first of them.
+    """
+    ours = (ChainTransaction.chain_id == chain.chain_id, ChainTransaction.signer == chain.wallet)
+    unseen = select(func.min(ChainTransaction.nonce)).where(*ours, ChainTransaction.result_block.is_(None))
+    nonce = await session.scalar(unseen)
+    if nonce is None:
+        return None
+    before = select(func.max(ChainTransaction.result_block)).where(*ours, ChainTransaction.nonce < nonce)
+    return await session.scalar(before) or first
 
 
 def _in_use() -> ColumnElement[bool]:

@@ -1,5 +1,7 @@
 """What changes while an audit looks: a chain that is replaced under it, and a position that its user moves by himself."""
 
+from functools import partial
+
 import pytest
 from eth_typing import ChecksumAddress
 
@@ -9,7 +11,8 @@ from chain.errors import RpcUnavailable
 from chain.types import BlockRef
 from models.tables.transactions import ChainCursor
 from tests.chain.world import USD
-from tests.engine import Engine
+from tests.engine import BuildEngine, Engine, until
+from tests.workflows.moments import leg_is, no_blocks
 from tests.workflows.test_outside import followed
 from tests.workflows.test_repay_table import user_repays
 
@@ -63,3 +66,17 @@ async def test_a_movement_that_nobody_comes_to_read_is_drift(engine: Engine) -> 
     assert (breach.invariant, breach.subject) == (4, f"position {borrower.line.position_id}")
     await followed(engine)
     assert (await audit(engine.transaction, engine.chain)).breaches == []
+
+
+async def test_a_borrow_that_no_lane_has_seen_yet_is_no_surplus(build_engine: BuildEngine) -> None:
+    """A leg that was mined while the lane is away is read again by each audit until its receipt is known."""
+    async with build_engine() as engine, engine.loans():
+        borrower = await engine.new_borrower()
+        async with no_blocks(engine):
+            operation_id = (await engine.borrow(borrower)).json()["operation_id"]
+            async with engine.lane():
+                await until(partial(leg_is, engine, operation_id, ("borrow", 1, "BROADCAST")))
+        await engine.client.rpc.call("anvil_mine", hex(3))
+        whole = await audit(engine.transaction, engine.chain)
+        assert whole.breaches == []
+        assert (await audit(engine.transaction, engine.chain, since=whole.block)).breaches == []
