@@ -77,13 +77,12 @@ async def gather(transaction: Transaction, chain: EngineChain, since: int | None
 async def _scope(session: AsyncSession, chain: EngineChain, since: int | None) -> _Scope:
     """The scan for inbound transfers and the first leg of all say where the wallet's story begins.
 
-    With ``since``, it begins there, or at the oldest leg that the ledger may not have posted or the lane not have seen; and only positions that a
-    loan or a debt stands on are looked at.
+    With ``since``, it begins there, or at the oldest leg that the ledger may not have posted or the lane not have seen, or
+    where the lane has not read what came in. And only positions that a loan or a debt stands on are looked at.
     """
     ours = (ChainTransaction.chain_id == chain.chain_id, ChainTransaction.signer == chain.wallet)
-    scan = select(func.min(ChainCursor.first_block)).where(
-        ChainCursor.chain_id == chain.chain_id, ChainCursor.address == chain.wallet
-    )
+    wallets = (ChainCursor.chain_id == chain.chain_id, ChainCursor.address == chain.wallet)
+    scan = select(func.min(ChainCursor.first_block)).where(*wallets)
     legs = select(func.min(ChainTransaction.result_block)).where(*ours)
     positions = select(SolvencyPosition.position_id).where(
         SolvencyPosition.chain_id == chain.chain_id, SolvencyPosition.vault_address == chain.vault_address
@@ -94,7 +93,9 @@ async def _scope(session: AsyncSession, chain: EngineChain, since: int | None) -
         unposted = legs.join(Operation, Operation.id == ChainTransaction.operation_id).where(
             Operation.state != OperationState.DONE
         )
-        known = [since, await session.scalar(unposted), await _in_flight_since(session, chain, first)]
+        unread = select(func.min(ChainCursor.block_number) + 1).where(*wallets)
+        known = [since, await session.scalar(unposted), await session.scalar(unread)]
+        known.append(await _in_flight_since(session, chain, first))
         first = max(first, min(block for block in known if block is not None))
         positions = positions.where(_in_use())
     return _Scope(first, list(await session.scalars(positions)))
