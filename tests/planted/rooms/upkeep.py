@@ -53,7 +53,7 @@ BUGS = [
         breaks="an unexplained outflow pauses the signer",
         file=_RECONCILIATION,
         old="[each for each in news if each.pauses_signer]",
-        new="[each for each in news if each.pauses_signer and each.rows == ()]",
+        new="news[:0]",
         test=f"{_RECONCILED}::test_usdc_that_went_out_by_itself_pauses_the_signer",
     ),
     Bug(
