@@ -14,7 +14,7 @@ from chain.election import Office
 from chain.errors import Reverted
 from chain.legs import PlannedLeg, plan_leg
 from chain.transactions import insert_queued
-from chain.types import CallRequest
+from chain.types import BlockRef, CallRequest
 from models.messages.legs import ApproveCall
 from models.statuses import LIVE_STATES, IncidentKind, LegName, OperationKind, OperationState, TransactionState
 from models.tables.operations import Operation
@@ -46,9 +46,7 @@ class AllowanceKeeper:
         ``spent_by_live`` was read before this reads the chain: a spender that is mined in between is taken off twice,
         and never not at all.
         """
-        usdc = Usdc(self._config.usdc)
-        (mined,) = await self._node.read(usdc.allowance(self._config.wallet, self._config.vault), block="latest")
-        left = mined - spent_by_live
+        left = await self.mined("latest") - spent_by_live
         admitted = set()
         waiting = 0
         for spender in spenders:
@@ -60,6 +58,12 @@ class AllowanceKeeper:
         if waiting or left < self._config.allowance_target // 2:
             await self._renew(max(self._config.allowance_target, waiting + spent_by_live))
         return admitted
+
+    async def mined(self, block: BlockRef) -> int:
+        """What the vault may take of the wallet's USDC at a block, in base units."""
+        usdc = Usdc(self._config.usdc)
+        (allowance,) = await self._node.read(usdc.allowance(self._config.wallet, self._config.vault), block=block)
+        return allowance
 
     async def approval_ended(self, state: TransactionState) -> None:
         """An approve leg is final: its operation is done. One that failed is not repeated at once."""

@@ -44,6 +44,9 @@ def _rules(means: SendClass, *rows: tuple[str, str]) -> tuple[Rule, ...]:
 
 RULES: tuple[Rule, ...] = (
     *_rules(
+        SendClass.UNKNOWN, ("unknown transaction", "relays, of what they did not keep; it is no known transaction")
+    ),
+    *_rules(
         SendClass.SENT,
         ("already known", "geth, op-geth, bor, reth, erigon 3, nethermind"),
         ("alreadyknown", "nethermind"),

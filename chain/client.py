@@ -172,14 +172,14 @@ class ChainClient(ContractReads):
 
     # Transactions
 
-    async def simulate(self, request: CallRequest) -> int:
-        """The gas that a transaction would need if it were sent now.
+    async def simulate(self, request: CallRequest, block: BlockRef = "latest") -> int:
+        """The gas that a transaction would need if it were sent now, or upon the state of a block.
 
         Raises Reverted where the contract would refuse it. That is for `eth_call` to say: an estimate that fails alone,
         as it does without the balance for gas, is the node's RpcError.
         """
-        sent = transaction_param(request)
-        tried, estimated = await self.rpc.batch([("eth_call", (sent, "latest")), ("eth_estimateGas", (sent, "latest"))])
+        sent, at = transaction_param(request), block_param(block)
+        tried, estimated = await self.rpc.batch([("eth_call", (sent, at)), ("eth_estimateGas", (sent, at))])
         if tried.error is not None and (refusal := revert_of(tried.error)) is not None:
             raise refusal
         tried.value()

@@ -19,13 +19,15 @@ class Fees:
 
 
 def market_fees(market: Market, cap: Wei) -> Fees | None:
-    """Twice the base fee, so that it may rise for six full blocks, and the tip; never above the cap.
+    """Twice the base fee, so that it may rise for six full blocks, and the tip; below the cap by what a replacement adds.
 
-    None where the cap does not even cover what the next block asks for.
+    Without that room what was sent could be neither outbid nor cancelled. None where the room left does not even cover
+    what the next block asks for.
     """
-    if lowest_price(market) > cap:
+    room = cap * 100 // (100 + _RAISE_PERCENT)
+    if lowest_price(market) > room:
         return None
-    most = min(2 * market.base_fee + market.tip, cap)
+    most = min(2 * market.base_fee + market.tip, room)
     return Fees(Wei(most), Wei(min(market.tip, most)))
 
 

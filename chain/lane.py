@@ -119,7 +119,7 @@ class SignerLane:
                 loops.create_task(self._resume_and_prepare(outbox, allowance, preparer))
                 loops.create_task(self._repeat(lambda: self._watch(watcher, mender, preparer), self._sent))
                 loops.create_task(self._repeat(lambda: self._scan(inbound), self._stopping))
-                loops.create_task(self._repeat(lambda: self._tend(refunds), self._stopping))
+                loops.create_task(self._repeat(lambda: self._tend(refunds, allowance), self._stopping))
         finally:
             self.holding.clear()
 
@@ -155,7 +155,9 @@ class SignerLane:
         more = await inbound.scan()
         return _NOW if more else self._config.inbound_poll
 
-    async def _tend(self, refunds: RefundKeeper) -> timedelta:
+    async def _tend(self, refunds: RefundKeeper, allowance: AllowanceKeeper) -> timedelta:
+        """The lane's own operations: also those whose leg a person has led to its end."""
+        await allowance.close_operations()
         await refunds.tend()
         return self._config.refund_poll
 

@@ -27,7 +27,7 @@ from chain.queue import Queue, QueuedLeg, lock_queued, not_covered, read_queue
 from chain.reconcile import report_foreign_nonces
 from chain.sending import Outbox
 from chain.transitions import NewAttempt, abandon_queued, prepare, refuse_queued
-from chain.types import CallRequest, Market, Wei
+from chain.types import BlockNumber, CallRequest, Market, Wei
 from models.statuses import AttemptKind
 from models.tables.transactions import ChainSigner
 
@@ -117,7 +117,9 @@ class Preparer:
         unknown = [leg for leg in legs if leg.gas is None]
         if not unknown:
             return legs
-        found = dict(zip(unknown, await asyncio.gather(*map(self._gas_of, unknown)), strict=True))
+        block = (await self._node.head()).number
+        gases = await asyncio.gather(*(self._gas_of(leg, block) for leg in unknown))
+        found = dict(zip(unknown, gases, strict=True))
         refused = {leg.id: str(gas) for leg, gas in found.items() if isinstance(gas, Reverted)}
         unsettled = {leg.id for leg, gas in found.items() if gas is None}
         self._park(unsettled)
@@ -128,13 +130,17 @@ class Preparer:
         left_out = refused.keys() | unsettled
         return [replace(leg, gas=known.get(leg.id, leg.gas)) for leg in legs if leg.id not in left_out]
 
-    async def _gas_of(self, leg: QueuedLeg) -> int | Reverted | None:
-        """None where the node could not say: then the leg waits, and holds up no other."""
+    async def _gas_of(self, leg: QueuedLeg, block: BlockNumber) -> int | Reverted | None:
+        """None where the node could not say: then the leg waits, and holds up no other.
+
+        A refusal counts only at a block at which the allowance is there: a node that is behind has not seen it yet.
+        """
         request = CallRequest(self._config.wallet, checksum(leg.target), leg.calldata, Wei(leg.value))
         try:
-            return await self._node.simulate(request)
+            return await self._node.simulate(request, block)
         except Reverted as refusal:
-            return refusal
+            enough = not leg.spends_allowance or await self._allowance.mined(block) >= leg.amount
+            return refusal if enough else None
         except RpcError as error:
             self._log.warning("leg_not_simulated", transaction_id=leg.id, error=str(error))
             return None

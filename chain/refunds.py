@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chain import transactions
 from chain.codec import checksum
 from chain.election import Office
-from chain.errors import Reverted
+from chain.errors import Reverted, RpcError
 from chain.legs import PlannedLeg, plan_leg
 from chain.types import CallRequest
 from models import accounts
@@ -58,11 +58,14 @@ class RefundKeeper:
         self._log = office.log
 
     async def tend(self) -> None:
-        """Ends the refunds whose legs have ended, and begins those that are due."""
+        """Ends the refunds whose legs have ended, and begins those that are due. One that a node cannot try holds up no other."""
         for operation_id in await self._ended():
             await self._end(operation_id)
         for due in await self._due():
-            await self._begin(due)
+            try:
+                await self._begin(due)
+            except RpcError as error:
+                self._log.warning("refund_not_simulated", inbound_id=due.id, error=str(error))
 
     # Beginning
 

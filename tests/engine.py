@@ -32,7 +32,7 @@ from chain.contracts.usdc import encode_approve, encode_transfer
 from chain.engine_chain import EngineChain
 from chain.errors import RpcUnavailable
 from chain.signer import KeyFileSigner
-from chain.types import CallRequest
+from chain.types import BlockRef, CallRequest
 from chain.waiter import LegWaiter
 from contracts.deploy import Contracts, Sender, Transaction, deploy
 from contracts.funding import OpenedLine, fund_gas, fund_pool, mint_usdc, open_line, set_operator
@@ -63,10 +63,10 @@ class WatchedClient(ChainClient):
     before_simulation: Callable[[CallRequest], Awaitable[None]] | None = None
     after_simulation: Callable[[CallRequest], Awaitable[None]] | None = None
 
-    async def simulate(self, request: CallRequest) -> int:
+    async def simulate(self, request: CallRequest, block: BlockRef = "latest") -> int:
         if self.before_simulation is not None:
             await self.before_simulation(request)
-        gas = await super().simulate(request)
+        gas = await super().simulate(request, block)
         if self.after_simulation is not None:
             await self.after_simulation(request)
         return gas

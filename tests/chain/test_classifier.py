@@ -235,6 +235,7 @@ CORPUS: list[tuple[SendClass, str, str]] = [
     (SendClass.STOP, "reth", "sender is not an EOA"),
     (SendClass.STOP, "op-geth", "invalid sender: invalid chain id for signer: have 10 want 8453"),
     (SendClass.UNKNOWN, "reth", "txpool is full"),
+    (SendClass.UNKNOWN, "relays", "unknown transaction: it was not kept"),
     (SendClass.UNKNOWN, "op-geth", "in-flight transaction limit reached for delegated accounts"),
     (SendClass.UNKNOWN, "erigon", "INTERNAL_ERROR: pending sub-pool is full"),
     (SendClass.UNKNOWN, "erigon", "INTERNAL_ERROR: spammer"),

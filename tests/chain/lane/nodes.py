@@ -14,6 +14,7 @@ from chain.types import (
     Block,
     BlockHash,
     BlockNumber,
+    BlockRef,
     CallRequest,
     FullBlock,
     Receipt,
@@ -76,11 +77,11 @@ class CannotEstimate(ChainClient):
 
     refusals = 2
 
-    async def simulate(self, request: CallRequest) -> int:
+    async def simulate(self, request: CallRequest, block: BlockRef = "latest") -> int:
         if self.refusals > 0:
             self.refusals -= 1
             raise RpcError(-32000, "gas required exceeds allowance")
-        return await super().simulate(request)
+        return await super().simulate(request, block)
 
 
 class Refusing(ChainClient):
@@ -253,7 +254,25 @@ def offer_of(raw: bytes) -> Offer:
 class RefusesApprovals(ChainClient):
     """USDC as it would be with the wallet on its list of blocked accounts."""
 
-    async def simulate(self, request: CallRequest) -> int:
+    async def simulate(self, request: CallRequest, block: BlockRef = "latest") -> int:
         if request.data.startswith(APPROVE):
             raise Reverted("Blacklistable: account is blacklisted", RevertKind.REQUIRE)
-        return await super().simulate(request)
+        return await super().simulate(request, block)
+
+
+class OneBlockBehind(ChainClient):
+    """A node that has not seen the newest block, where others have; ``refused`` counts the simulations that it refused."""
+
+    refused = 0
+
+    async def head(self) -> Block:
+        newest = await super().head()
+        (before,) = await self.blocks([BlockNumber(newest.number - 1)])
+        return before or newest
+
+    async def simulate(self, request: CallRequest, block: BlockRef = "latest") -> int:
+        try:
+            return await super().simulate(request, block)
+        except Reverted:
+            self.refused += 1
+            raise

@@ -16,7 +16,7 @@ from chain import transactions
 from chain.client import ChainClient
 from chain.signer import SignedTransaction, Signer, UnsignedTransaction
 from chain.signers import pause_signer, resume_signer
-from chain.types import CallRequest
+from chain.types import BlockRef, CallRequest
 from chain.waiter import LegWaiter
 from models.messages.borrow import BorrowTerms
 from models.messages.common import Pace
@@ -72,8 +72,8 @@ class StallingClient(ChainClient):
         self.waiting: set[int] = set()
         self.wake = asyncio.Event()
 
-    async def simulate(self, request: CallRequest) -> int:
-        gas = await super().simulate(request)
+    async def simulate(self, request: CallRequest, block: BlockRef = "latest") -> int:
+        gas = await super().simulate(request, block)
         amount = int.from_bytes(request.data[-32:])
         if amount in self.stalled:
             self.waiting.add(amount)
