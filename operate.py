@@ -22,6 +22,7 @@ from temporalio.workflow import UpdateMethodMultiParam
 
 from models.ids import leg_id
 from models.messages.operators import (
+    CloseIncident,
     HoldResolution,
     OperatorAnswer,
     OperatorCommand,
@@ -115,7 +116,7 @@ async def _system_holds(desk: Desk) -> list[str]:
 async def _incidents(desk: Desk) -> list[str]:
     query = select(Incident).where(Incident.closed_at.is_(None)).order_by(Incident.opened_at)
     async with desk.transaction() as session:
-        return [f"{row.kind} {row.subject}: {row.detail}" for row in await session.scalars(query)]
+        return [f"{row.id} {row.kind} {row.subject}: {row.detail}" for row in await session.scalars(query)]
 
 
 async def _signers(desk: Desk) -> list[str]:
@@ -158,6 +159,12 @@ async def pause_signer(desk: Desk, asked: argparse.Namespace) -> str:
 
 async def resume_signer(desk: Desk, asked: argparse.Namespace) -> str:
     return await _carry_out(desk, ResumeSigner(**_of_signer(desk, asked), despite_held=asked.despite_held))
+
+
+async def close_incident(desk: Desk, asked: argparse.Namespace) -> str:
+    return await _carry_out(
+        desk, CloseIncident(operator=asked.operator, reason=asked.reason, incident_id=asked.incident)
+    )
 
 
 def _command(asked: argparse.Namespace) -> OperatorCommand:
@@ -224,6 +231,8 @@ def _parser() -> argparse.ArgumentParser:
     pause = _acting(commands.add_parser("pause-signer", help="no new nonce until it is resumed"), pause_signer)
     resume = _acting(commands.add_parser("resume-signer", help="let it take nonces again"), resume_signer)
     resume.add_argument("--despite-held", action="store_true", help="although a leg of it is HELD")
+    close = _acting(commands.add_parser("close-incident", help="it was seen to, or is none"), close_incident)
+    close.add_argument("incident", help="its id, which 'review' shows")
     for command in (pause, resume):
         command.add_argument("--address", help="the platform wallet where it is not named")
     return parser

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from activities.breakage import BreakageInterceptor
 from activities.credit_lines import CreditLineActivities
 from activities.fees import FeeActivities
 from activities.funding import FundingActivities
@@ -119,12 +120,13 @@ def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Wo
         reconciliation.look,
         sweeps.sweep,
     ]
+    interceptors = [RefusalInterceptor(), BreakageInterceptor(transaction)]
     stories = Worker(
         temporal,
         task_queue=LOANS_QUEUE,
         workflows=WORKFLOWS,
         activities=steps,
-        interceptors=[RefusalInterceptor()],
+        interceptors=interceptors,
         max_concurrent_activities=STEP_SLOTS,
         max_concurrent_local_activities=STEP_SLOTS,
         graceful_shutdown_timeout=GRACE,
@@ -133,7 +135,7 @@ def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Wo
         temporal,
         task_queue=WAITING_QUEUE,
         activities=waits,
-        interceptors=[RefusalInterceptor()],
+        interceptors=interceptors,
         max_concurrent_activities=WAITING_SLOTS,
     )
     return stories, waiting

@@ -12,7 +12,7 @@ from chain.engine_chain import EngineChain
 from chain.holds import resolve_hold
 from chain.signers import pause_signer, resume_signer
 from chain.transactions import request_cancel
-from models.errors import NotTheLanesOwn, SignerHasHeldLegs, SignerUnknown
+from models.errors import IncidentNotOpen, NotTheLanesOwn, SignerHasHeldLegs, SignerUnknown
 from models.ids import leg_id
 from models.messages.common import Done
 from models.messages.legs import LegOutcome
@@ -22,6 +22,7 @@ from models.messages.operators import (
     CancelEffect,
     CancelLeg,
     CarryOut,
+    CloseIncident,
     LeadOutOfHold,
     OperatorAnswer,
     PauseSigner,
@@ -31,6 +32,7 @@ from models.messages.operators import (
     hold_action,
 )
 from models.statuses import OperationKind, OperationState, OperatorActionKind, TransactionState
+from models.tables.incident_book import close_by_id
 from models.tables.operations import Operation
 from models.tables.operators import OperatorAction
 from models.tables.session import Transaction
@@ -76,7 +78,10 @@ class OperatorActivities:
 
     @activity.defn
     async def carry_out(self, asked: CarryOut) -> OperatorAnswer:
-        """An order that concerns no operation of a partner's. Raises SignerUnknown, SignerHasHeldLegs, NotTheLanesOwn or HoldNotResolvable."""
+        """An order that concerns no operation of a partner's.
+
+        Raises SignerUnknown, SignerHasHeldLegs, NotTheLanesOwn, HoldNotResolvable or IncidentNotOpen.
+        """
         match asked.order:
             case PauseSigner():
                 return await self._pause(asked.action_id, asked.order)
@@ -84,6 +89,8 @@ class OperatorActivities:
                 return await self._resume(asked.action_id, asked.order)
             case ResolveSystemHold():
                 return await self._resolve_system_hold(asked.action_id, asked.order)
+            case CloseIncident():
+                return await self._close_incident(asked.action_id, asked.order)
 
     async def _pause(self, action_id: str, order: PauseSigner) -> OperatorAnswer:
         async with self._transaction() as session:
@@ -110,6 +117,24 @@ class OperatorActivities:
             await _record(session, hold_action(action_id, order.operation_id, order))
         outcome = await self.lead_out_of_hold(LeadOutOfHold(operation_id=order.operation_id, command=order))
         return OperatorAnswer(said=f"{order.leg} is {outcome.state}")
+
+    async def _close_incident(self, action_id: str, order: CloseIncident) -> OperatorAnswer:
+        async with self._transaction() as session:
+            if await session.get(OperatorAction, action_id) is not None:
+                return OperatorAnswer(said=f"{order.incident_id} is closed")
+            subject = await close_by_id(session, order.incident_id)
+            if subject is None:
+                raise IncidentNotOpen(order.incident_id)
+            action = ActionTaken(
+                id=action_id,
+                kind=OperatorActionKind.CLOSE_INCIDENT,
+                operator=order.operator,
+                reason=order.reason,
+                subject=order.incident_id,
+                details={"about": subject},
+            )
+            await _record(session, action)
+            return OperatorAnswer(said=f"{order.incident_id} is closed: {subject}")
 
 
 async def _record(session: AsyncSession, taken: ActionTaken) -> None:

@@ -232,6 +232,7 @@ class OperatorActionKind(StrEnum):
     RESOLVE_HOLD = "RESOLVE_HOLD"
     PAUSE_SIGNER = "PAUSE_SIGNER"
     RESUME_SIGNER = "RESUME_SIGNER"
+    CLOSE_INCIDENT = "CLOSE_INCIDENT"
 
 
 class IncidentKind(StrEnum):

@@ -1,4 +1,4 @@
-"""What operators do to signers and to the lane's own legs, which no operation's workflow stands for.
+"""What operators do to signers, incidents and the lane's own legs, which no operation's workflow stands for.
 
 To be started by ``operate.py``, or from the Temporal UI with an input such as
 ``{"do": "pause-signer", "chain_id": 1, "address": "0x…", "operator": "ada", "reason": "…"}``.

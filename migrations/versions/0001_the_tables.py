@@ -553,7 +553,7 @@ def upgrade() -> None:
         ),
         sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint(
-            "action IN ('CANCEL_IF_SAFE', 'PAUSE_SIGNER', 'RESOLVE_HOLD', 'RESUME_SIGNER', 'RETRY_STEP')",
+            "action IN ('CANCEL_IF_SAFE', 'CLOSE_INCIDENT', 'PAUSE_SIGNER', 'RESOLVE_HOLD', 'RESUME_SIGNER', 'RETRY_STEP')",
             name=op.f("ck_operator_actions_action_is_known"),
         ),
         sa.ForeignKeyConstraint(["operation_id"], ["operations.id"], name=op.f("fk_operator_actions_operation_id")),

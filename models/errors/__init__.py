@@ -24,7 +24,7 @@ from models.errors.loans import (
     StoppedBeforeSending,
     TotalLimitExceeded,
 )
-from models.errors.operators import HoldNotResolvable, NotTheLanesOwn, SignerHasHeldLegs, SignerUnknown
+from models.errors.operators import HoldNotResolvable, IncidentNotOpen, NotTheLanesOwn, SignerHasHeldLegs, SignerUnknown
 from models.errors.partners import (
     GrantExpired,
     GrantInvalid,
@@ -76,6 +76,7 @@ __all__ = [
     "GrantRequired",
     "HoldNotResolvable",
     "IdempotencyKeyReused",
+    "IncidentNotOpen",
     "InsufficientCredit",
     "InsufficientFunding",
     "InsufficientLiquidity",

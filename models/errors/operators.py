@@ -19,6 +19,14 @@ class NotTheLanesOwn(OrderRefused):
         super().__init__(f"{operation_id} is not the lane's own. Send the update 'resolve_hold' to its workflow.")
 
 
+class IncidentNotOpen(OrderRefused):
+    code = "incident_not_open"
+    title = "No such incident is open"
+
+    def __init__(self, incident_id: str) -> None:
+        super().__init__(f"No incident {incident_id} is open. 'review' lists those that are.")
+
+
 class SignerUnknown(OrderRefused):
     code = "signer_unknown"
     title = "No lane has run for this signer"

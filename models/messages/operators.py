@@ -76,7 +76,14 @@ class ResolveSystemHold(ResolveHold):
     operation_id: str
 
 
-Order = PauseSigner | ResumeSigner | ResolveSystemHold
+class CloseIncident(OperatorCommand):
+    """A person has seen to it, or knows that it is none: what nothing in the engine would ever close."""
+
+    do: Literal["close-incident"] = "close-incident"
+    incident_id: str
+
+
+Order = PauseSigner | ResumeSigner | ResolveSystemHold | CloseIncident
 """What ``OperateWorkflow`` carries out; ``do`` tells them apart."""
 
 

@@ -38,6 +38,14 @@ async def close_incident(session: AsyncSession, kind: IncidentKind, subject: str
     await session.execute(_closing(kind).where(Incident.subject == subject))
 
 
+async def close_by_id(session: AsyncSession, incident_id: str) -> str | None:
+    """What the incident was about; None where no such incident is open."""
+    closing = update(Incident).where(Incident.id == incident_id, Incident.closed_at.is_(None))
+    closed = closing.values(closed_at=func.clock_timestamp()).returning(Incident.kind, Incident.subject)
+    row = (await session.execute(closed.execution_options(synchronize_session=False))).one_or_none()
+    return None if row is None else f"{row.kind} {row.subject}"
+
+
 async def close_others(session: AsyncSession, kind: IncidentKind, prefix: str, still: Collection[str]) -> None:
     """Closes those of a kind whose subjects begin like this and are not among those that are still wrong."""
     await session.execute(_closing(kind).where(Incident.subject.startswith(prefix), Incident.subject.not_in(still)))

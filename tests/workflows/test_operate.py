@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from sqlalchemy import select
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
@@ -16,9 +17,12 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 import operate
+from chain.types import CallRequest
+from models.errors import InvariantBroken
 from models.statuses import IncidentKind, OperationKind, OperationState, TransactionState
 from models.tables.incident_book import open_incident
 from models.tables.operations import Operation
+from models.tables.operators import Incident, OperatorAction
 from models.tables.transactions import ChainSigner
 from sandbox.services import Temporal
 from settings import ENV_PREFIX
@@ -184,3 +188,42 @@ async def register(temporal: Client, namespace: str) -> None:
     await temporal.workflow_service.register_namespace(
         RegisterNamespaceRequest(namespace=namespace, workflow_execution_retention_period=Duration(seconds=86_400))
     )
+
+
+async def test_an_incident_that_nothing_closes(build_engine: BuildEngine, say: Say) -> None:
+    """A person closes what was seen to, by the id that the list shows; who did and why is kept, and once is enough."""
+    async with build_engine() as engine, engine.loans():
+        async with engine.transaction() as session:
+            await open_incident(session, IncidentKind.FINAL_TRANSFER_MOVED, "0xabc", "a block that was final is gone")
+        _, listed = await say(engine, "review")
+        (shown,) = [line for line in listed.splitlines() if "FINAL_TRANSFER_MOVED" in line]
+        incident = shown.split()[0]
+        assert await say(engine, "close-incident", incident, *WHO) == (
+            0,
+            f"{incident} is closed: FINAL_TRANSFER_MOVED 0xabc\n",
+        )
+        status, words = await say(engine, "close-incident", incident, *WHO)
+        assert (status, words) == (1, f"No incident {incident} is open. 'review' lists those that are.\n")
+        async with engine.transaction() as session:
+            action = (await session.scalars(select(OperatorAction))).one()
+        assert (action.action, action.subject, action.operator) == ("CLOSE_INCIDENT", incident, "ada")
+
+
+async def test_a_step_that_meets_what_must_never_be(engine: Engine) -> None:
+    """It is tried for ever, and a person is told of it; once it is mended the operation ends as if nothing had been."""
+
+    async def break_it(_: CallRequest) -> None:
+        raise InvariantBroken("the test says so")
+
+    engine.client.before_simulation = break_it
+    answer = await engine.borrow(await engine.new_borrower())
+    subject = f"step submit_transaction of {answer.json()['operation_id']}"
+    await until(lambda: _stands(engine, subject))
+    engine.release_submissions()
+    assert (await engine.finished(answer))["outcome"]["status"] == "ACTIVE"
+
+
+async def _stands(engine: Engine, subject: str) -> bool:
+    query = select(Incident.detail).where(Incident.subject == subject, Incident.closed_at.is_(None))
+    async with engine.transaction() as session:
+        return await session.scalar(query) == "the test says so"
