@@ -24,7 +24,7 @@ KEPT = StackOptions(
 )
 AWAY = {"postgresql": 30, "temporal": 60, "node": 300, "valkey": 30}
 """Seconds, as proof.md says; of Valkey it names none."""
-SLICE_SECONDS = 6
+OF_THE_SLICE, SLICE_SECONDS = ("postgresql", "temporal", "node"), 6
 """Longer than the quick retries of a step (workflows/options.py), so that the slow way is gone, too."""
 BETWEEN_SECONDS, SCENES_AT_ONCE = 3, 3
 Outage = Callable[[], Awaitable[None]]
@@ -38,7 +38,7 @@ class PartsAway:
 
     def parts(self, *, full: bool) -> list[Part]:
         if not full:
-            return [Part(self.name, f"{'+'.join(AWAY)} {SLICE_SECONDS} s", 1)]
+            return [Part(self.name, f"{'+'.join(OF_THE_SLICE)} {SLICE_SECONDS} s", 1)]
         return [Part(self.name, f"{what} {seconds} s", seed) for seed, (what, seconds) in enumerate(AWAY.items(), 1)]
 
     async def run(self, part: Part, grounds: Grounds) -> Report:
