@@ -24,7 +24,7 @@ from temporalio.client import (
 
 from settings import Settings
 from workflows.options import LOANS_QUEUE
-from workflows.reconcile import ReconcileWorkflow
+from workflows.reconcile import AuditWorkflow, ReconcileWorkflow
 from workflows.sweep import SweepWorkflow
 from workflows.sync_positions import SyncPositionsWorkflow
 
@@ -43,6 +43,7 @@ class Recurring:
 
 def recurring(settings: Settings) -> Sequence[Recurring]:
     return (
+        Recurring("audit", AuditWorkflow, settings.audit_every),
         Recurring("reconcile", ReconcileWorkflow, settings.reconcile_every),
         Recurring("sweep", SweepWorkflow, settings.sweep_every),
         Recurring("sync-positions", SyncPositionsWorkflow, settings.sync_every),

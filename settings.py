@@ -88,7 +88,9 @@ class Settings(DatabaseSettings):
     sweep_every: timedelta = timedelta(minutes=1)
     """How often open operations whose workflow is gone are looked for."""
     reconcile_every: timedelta = timedelta(minutes=5)
-    """Between two audits of all invariants, on which the engine acts by itself."""
+    """Between two audits of all invariants by what is new on chain, on which the engine acts by itself."""
+    audit_every: timedelta = timedelta(days=1)
+    """Between two that read the chain from the first block on."""
     sync_every: timedelta = timedelta(seconds=30)
     """How often the vault's events are looked at for what happened to positions without the engine."""
     give_up_after: timedelta = timedelta(minutes=10)

@@ -34,7 +34,7 @@ from settings import Settings
 from workflows.borrow import BorrowWorkflow
 from workflows.operate import OperateWorkflow
 from workflows.options import LOANS_QUEUE, WAITING_QUEUE
-from workflows.reconcile import ReconcileWorkflow
+from workflows.reconcile import AuditWorkflow, ReconcileWorkflow
 from workflows.repay import RepayWorkflow
 from workflows.sweep import SweepWorkflow
 from workflows.sync_positions import SyncPositionsWorkflow
@@ -44,6 +44,7 @@ STEP_SLOTS = 100
 GRACE = timedelta(seconds=20)
 
 WORKFLOWS = (
+    AuditWorkflow,
     BorrowWorkflow,
     RepayWorkflow,
     OperateWorkflow,

@@ -53,12 +53,14 @@ class ReconciliationActivities:
             booked = await _book_surplus(session, asked)
             news = [each for each in confirmed if await _open(session, each)]
             paused = await self._pause(session, [each for each in news if each.pauses_signer])
-            if asked.last.left_out == 0:
-                for kind in (IncidentKind.INVARIANT_BROKEN, IncidentKind.SURPLUS):
-                    still = [each.subject for each in asked.last.breaches if each.kind is kind]
-                    await close_others(session, kind, FOUND_BY_AN_AUDIT, still)
+            await _close_what_is_over(session, asked)
         result = Reconciliation(
-            block=asked.last.block, breaches=len(confirmed), opened=len(news), booked=booked, paused=paused
+            block=asked.last.block,
+            breaches=len(confirmed),
+            opened=len(news),
+            booked=booked,
+            paused=paused,
+            sound_up_to=_sound_up_to(asked),
         )
         structlog.get_logger().info("reconciled", **result.model_dump())
         return result
@@ -103,6 +105,19 @@ def _confirmed(asked: Conclude) -> list[SeenBreach]:
         return []
     before = {(each.kind, each.subject, each.pauses_signer) for each in asked.before.breaches}
     return [each for each in asked.last.breaches if (each.kind, each.subject, each.pauses_signer) in before]
+
+
+async def _close_what_is_over(session: AsyncSession, asked: Conclude) -> None:
+    """Only a look at everything can tell: one that began later does not see what was wrong before."""
+    if asked.since is not None or asked.last.left_out > 0:
+        return
+    for kind in (IncidentKind.INVARIANT_BROKEN, IncidentKind.SURPLUS):
+        still = [each.subject for each in asked.last.breaches if each.kind is kind]
+        await close_others(session, kind, FOUND_BY_AN_AUDIT, still)
+
+
+def _sound_up_to(asked: Conclude) -> int | None:
+    return None if asked.before is not None else asked.last.block
 
 
 async def _open(session: AsyncSession, breach: SeenBreach) -> bool:

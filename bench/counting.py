@@ -6,6 +6,7 @@ statement, and one for COMMIT or ROLLBACK; a statement that commits by itself co
 
 import re
 import sys
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -158,15 +159,15 @@ class OpenTransaction:
         return Transacted(who(), tuple(self.statements), committed, own, self.found)
 
 
-class SqlEars:
+class SqlEars(ABC):
     """Follows each connection's transaction, and tells its end to whoever inherits from this."""
 
     def __init__(self) -> None:
         self.open: dict[int, OpenTransaction] = {}
 
+    @abstractmethod
     def ends(self, connection: Connection, transaction: OpenTransaction, kind: Transacted) -> None:
         """A statement that committed by itself has; any other transaction is about to end."""
-        raise NotImplementedError
 
     def executes(self, connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
         driver = driver_of(connection)

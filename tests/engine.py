@@ -118,6 +118,8 @@ class Engine:
     partner: PartnerAccount
     custody: OpenedLine | None = None
     """Where the vault has no operators: a line on collateral that the platform wallet itself has deposited."""
+    act_is_due: bool = False
+    """Something was arranged to happen before a leg, and has not happened yet."""
     _numbers: "count[int]" = field(default_factory=lambda: count(1))
 
     @property
@@ -299,11 +301,14 @@ class Engine:
 
     def _act_once(self, due: Callable[[CallRequest], Awaitable[bool]], act: Callable[[], Awaitable[None]]) -> None:
         """A step that gives up waiting does not end the act, and its next attempt waits for it, too."""
+        assert not self.act_is_due, "one act at a time: a second one may be arranged for within the first"
+        self.act_is_due = True
         acting: asyncio.Future[None] | None = None
 
         async def before(request: CallRequest) -> None:
             nonlocal acting
             if acting is None and await due(request):
+                self.act_is_due = False
                 acting = asyncio.ensure_future(act())
             if acting is not None:
                 await asyncio.shield(acting)
@@ -380,8 +385,8 @@ class Engine:
         assert await breaches(self.transaction, self.chain) == []
 
 
-async def until(holds: Callable[[], Awaitable[bool]], seconds: int = 20) -> None:
-    """Waits on a condition; the test fails where it does not come true in time."""
+async def until(holds: Callable[[], Awaitable[bool]], seconds: int = 60) -> None:
+    """Waits on a condition; the test fails where it does not come true in time, which is longer than any retry waits."""
     async with asyncio.timeout(seconds):
         while not await holds():  # noqa: ASYNC110 - what is waited for is in other processes' hands
             await asyncio.sleep(0.05)

@@ -1,7 +1,5 @@
 """Payloads of ``ReconcileWorkflow``. Amounts are base units."""
 
-from datetime import datetime
-
 from models.messages.common import Message
 from models.statuses import IncidentKind
 
@@ -34,10 +32,11 @@ class Seen(Message):
 
 
 class Conclude(Message):
-    """Two audits at two blocks; one where it found nothing. What both found is a fact."""
+    """Two audits at two blocks; one where it found nothing. What both found is a fact. ``since`` as in what was asked."""
 
     last: Seen
     before: Seen | None = None
+    since: int | None = None
 
 
 class Reconciliation(Message):
@@ -52,5 +51,3 @@ class Reconciliation(Message):
     """Whether the signer was paused by this."""
     sound_up_to: int | None = None
     """The block up to which the audit found nothing: the next run begins there. None where it found something."""
-    whole_at: datetime | None = None
-    """When everything was audited from the first block on."""

@@ -15,7 +15,7 @@ from models.tables.operators import OperatorAction
 from tests.chain.world import USD
 from tests.engine import COMMAND, Borrower, BuildEngine, Engine, until
 from tests.workflows.moments import leg_is, loan_is, no_blocks, sent_and_held, under_review
-from tests.workflows.test_repay_table import days_pass
+from tests.workflows.test_audit import before_the_residue
 from tests.workflows.test_runs_again import hold_after
 from tests.workflows.test_sweep import swept
 
@@ -201,9 +201,9 @@ async def test_a_retry_ends_the_pause_before_a_residue_is_tried_again(build_engi
     async with build_engine(leg_patience=timedelta(hours=1)) as engine, engine.loans(), engine.lane():
         borrower = await engine.new_borrower()
         await engine.active_loan(borrower)
-        engine.once_before(engine.contracts.vault, partial(days_pass, engine, 10))
-        refuse_residues = partial(engine.owner_calls, engine.contracts.pool, "setRepaymentsPaused(bool)", True)
-        engine.once_before_leg(LegName.RESIDUE, refuse_residues)
+        before_the_residue(
+            engine, partial(engine.owner_calls, engine.contracts.pool, "setRepaymentsPaused(bool)", True)
+        )
         answer = await engine.repay(borrower, {"payoff": True})
         operation_id = answer.json()["operation_id"]
         await until(partial(waits_for, engine, operation_id, "retry"))

@@ -143,4 +143,20 @@ BUGS = [
         new="        case SendUnavailable():\n            return SendClass.REPRICE\n",
         test="tests/chain/test_classifier.py::test_no_answer_is_maybe_sent",
     ),
+    Bug(
+        name="gas-in-flight-forgotten",
+        breaks="no nonce is taken that the wallet may not be able to pay for",
+        file="chain/gas.py",
+        old="market.balance - self._config.gas_reserve - queue.gas_in_flight",
+        new="market.balance - self._config.gas_reserve",
+        test="tests/chain/lane/test_gas.py::test_what_is_in_flight_counts_against_the_balance",
+    ),
+    Bug(
+        name="gas-never-short",
+        breaks="no nonce is taken that the wallet may not be able to pay for",
+        file="chain/gas.py",
+        old="        return list(legs[:fitting])\n",
+        new="        return list(legs)\n",
+        test="tests/chain/lane/test_gas.py::test_only_the_legs_that_the_wallet_can_pay_for_take_a_nonce",
+    ),
 ]

@@ -6,6 +6,7 @@ _SWEEPS = "activities/sweeps.py"
 _RECONCILIATION = "activities/reconciliation.py"
 _SWEPT = "tests/workflows/test_sweep.py"
 _RECONCILED = "tests/workflows/test_reconcile.py"
+_TAMPERED = "tests/audit/test_tampering.py::test_what_was_tampered_with_is_named"
 
 BUGS = [
     Bug(
@@ -63,6 +64,22 @@ BUGS = [
         old="[each for each in news if each.pauses_signer]",
         new="[each for each in confirmed if each.pauses_signer]",
         test=f"{_RECONCILED}::test_a_person_who_resumes_the_signer_is_not_overruled",
+    ),
+    Bug(
+        name="incident-closed-by-a-look-at-what-is-new",
+        breaks="a breach stays an incident until an audit that can see it finds it no more",
+        file=_RECONCILIATION,
+        old="if asked.since is not None or asked.last.left_out > 0:",
+        new="if asked.last.left_out > 0:",
+        test=f"{_RECONCILED}::test_only_a_look_at_everything_closes_what_an_audit_found",
+    ),
+    Bug(
+        name="audit-overlooks-overdrawn-accounts",
+        breaks="an account that gave more than it had is a breach of invariant 1",
+        file="activities/audit/books.py",
+        old="if amount < 0 and account != accounts.PLATFORM_WALLET:",
+        new="if False:",
+        test=f"{_TAMPERED}[an-account-gives-more-than-it-had]",
     ),
     Bug(
         name="surplus-booked-twice",
