@@ -21,8 +21,8 @@ PROCESSES = (API, LOANS, LANE)
 BLOCK_TIME = timedelta(milliseconds=100)
 ALLOWANCE = 20_000 * USD
 """So low that a few repayments at once make the lane renew it."""
-SWEEP = "PT2S"
-"""So often that a sweep is under way when it is to be killed."""
+BY_THE_CLOCK = {"SWEEP_EVERY": "PT2S", "RECONCILE_EVERY": "PT5S", "SYNC_EVERY": "PT5S"}
+"""So often that what runs by the clock is under way when it is to be killed."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ async def open_desk(grounds: Grounds) -> AsyncIterator[Desk]:
     folder = grounds.folder("desk")
     anvil = await grounds.anvil(BLOCK_TIME)
     site = Site(folder, await grounds.database(), await grounds.temporal(), anvil, inside=partial(inside, folder))
-    async with open_running(site, ALLOWANCE_TARGET=str(ALLOWANCE), SWEEP_EVERY=SWEEP) as running:
+    async with open_running(site, ALLOWANCE_TARGET=str(ALLOWANCE), **BY_THE_CLOCK) as running:
         await asyncio.gather(*(running.processes.start(role, role) for role in (LOANS, LANE)))
         await start_and_fund(running, API)
         posts = {name: Post(folder, name) for name in PROCESSES}

@@ -33,7 +33,10 @@ class Heard:
 
 
 async def test_the_points_are_what_the_benchmark_counts(tmp_path: Path) -> None:
-    """Of a borrow and its payoff: as many commits that write, requests to the node and activities as bench/counts.py finds."""
+    """Of a borrow and its payoff: as many commits that write, requests to the node and activities as bench/counts.py finds.
+
+    And each of the points is one that is enumerated, so that code that has moved is noticed.
+    """
     heard = Heard()
     with attached(heard.reached):
         async with open_world(tmp_path, COUNTED_LINES) as world, running_inside(world) as inside:
@@ -59,6 +62,8 @@ async def counts_agree(inside: Inside, heard: Heard, path: str, body: dict[str, 
     for what in (COMMIT, ACTIVITY, UPDATE):
         assert here.number(what, AFTER) == here.number(what, BEFORE) > 0
     assert here.requests(AFTER) == here.requests(BEFORE) > 0
+    enumerated = {point.name for point in read_points()}
+    assert here.points.keys() - enumerated == set(), "enumerate anew: python -m tests.faults.enumerate"
 
 
 def commits_that_write(counted: Tally) -> int:
