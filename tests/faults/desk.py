@@ -1,7 +1,7 @@
 """An engine as API, ``loans`` and ``lane`` processes with a sentry at every point, on which operations are begun and crashed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,8 +21,9 @@ PROCESSES = (API, LOANS, LANE)
 BLOCK_TIME = timedelta(milliseconds=100)
 ALLOWANCE = 20_000 * USD
 """So low that a few repayments at once make the lane renew it."""
-BY_THE_CLOCK = {"SWEEP_EVERY": "PT2S", "RECONCILE_EVERY": "PT5S", "SYNC_EVERY": "PT5S"}
-"""So often that what runs by the clock is under way when it is to be killed."""
+SWEEP = "PT2S"
+BY_THE_CLOCK = {"RECONCILE_EVERY": "PT5S", "SYNC_EVERY": "PT5S"}
+"""So often that what ``loans`` does by the clock is under way when it is to be killed; nobody else needs the load."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,13 @@ class Desk:
 
 
 @asynccontextmanager
-async def open_desk(grounds: Grounds) -> AsyncIterator[Desk]:
-    """A running engine of its own, on servers that all desks share."""
+async def open_desk(grounds: Grounds, processes: Collection[str] = PROCESSES) -> AsyncIterator[Desk]:
+    """A running engine of its own, on servers that all desks share; ``processes`` are those whose points are of interest."""
     folder = grounds.folder("desk")
     anvil = await grounds.anvil(BLOCK_TIME)
     site = Site(folder, await grounds.database(), await grounds.temporal(), anvil, inside=partial(inside, folder))
-    async with open_running(site, ALLOWANCE_TARGET=str(ALLOWANCE), **BY_THE_CLOCK) as running:
+    often = BY_THE_CLOCK if LOANS in processes else {}
+    async with open_running(site, ALLOWANCE_TARGET=str(ALLOWANCE), SWEEP_EVERY=SWEEP, **often) as running:
         await asyncio.gather(*(running.processes.start(role, role) for role in (LOANS, LANE)))
         await start_and_fund(running, API)
         posts = {name: Post(folder, name) for name in PROCESSES}

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -37,8 +37,9 @@ class CrashPoints:
         """The part's points, taken by several engines in turn."""
         points = [*{**_full(), **_slice()}[part]]
         waiting = iter(enumerate(points))
+        processes = {point.process for point in points}
         report = Report()
-        workers = (_work(grounds, waiting, part.seed, report) for _ in range(min(DESKS, len(points))))
+        workers = (_work(grounds, processes, waiting, part.seed, report) for _ in range(min(DESKS, len(points))))
         recoveries = await asyncio.gather(*workers)
         report.notes.append(f"{len(points)} points, longest recovery {max(map(max, recoveries))} s")
         return report
@@ -68,10 +69,12 @@ def _slice() -> dict[Part, Sequence[Point]]:
     return {Part(NAME, "slice", SLICE_SEED): chosen}
 
 
-async def _work(grounds: Grounds, waiting: "enumerate[Point]", seed: int, report: Report) -> list[int]:
+async def _work(
+    grounds: Grounds, processes: Collection[str], waiting: "enumerate[Point]", seed: int, report: Report
+) -> list[int]:
     """On an engine of its own. Returns how long each recovery took, in seconds."""
     took = [0]
-    async with open_desk(grounds) as desk:
+    async with open_desk(grounds, processes) as desk:
         for number, point in waiting:
             tally = _Tally(point)
             chance = random.Random(seed * 1_000 + number)  # noqa: S311 - a plan, not a secret
