@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+import httpx
 from eth_utils.crypto import keccak
 from sqlalchemy import select, text, update
 from temporalio.client import WorkflowExecutionStatus
@@ -52,6 +53,16 @@ async def sent_and_held(engine: Engine, operation_id: str, leg: str) -> None:
     )
     async with engine.transaction() as session:
         await session.execute(held)
+
+
+@asynccontextmanager
+async def held_borrow(engine: Engine) -> AsyncIterator[tuple[Borrower, httpx.Response]]:
+    """A borrow whose leg is HELD while it is on its way; at the end of the block it is mined."""
+    borrower = await engine.new_borrower()
+    answer = await engine.borrow(borrower)
+    async with no_blocks(engine):
+        await sent_and_held(engine, answer.json()["operation_id"], "borrow")
+        yield borrower, answer
 
 
 @asynccontextmanager

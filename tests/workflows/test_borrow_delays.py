@@ -15,6 +15,7 @@ from tests.engine import BuildEngine, Engine, until
 from tests.workflows.moments import (
     Row,
     failing,
+    held_borrow,
     is_retried,
     leg_is,
     loan_is,
@@ -87,11 +88,8 @@ async def test_borrow_is_cancelled_on_chain(build_engine: BuildEngine) -> None:
 async def test_borrow_is_held(build_engine: BuildEngine) -> None:
     """While the borrow is HELD its limits are held, its loan is UNDER_REVIEW and the partner knows; resumed, it goes on."""
     async with build_engine() as engine, engine.loans():
-        borrower = await engine.new_borrower()
-        answer = await engine.borrow(borrower)
-        operation_id = answer.json()["operation_id"]
-        async with no_blocks(engine):
-            await sent_and_held(engine, operation_id, "borrow")
+        async with held_borrow(engine) as (borrower, answer):
+            operation_id = answer.json()["operation_id"]
             await until(partial(loan_is, engine, borrower, "UNDER_REVIEW"))
             assert await row_of(engine, borrower, operation_id) == Row(HELD, 0, 0, "UNDER_REVIEW", ["loan.delayed"])
         resume = ResolveHold(operator="ada", reason="seen", leg="borrow", resolution=HoldResolution.RESUME)

@@ -29,7 +29,7 @@ from settings import ENV_PREFIX
 from startup import SettingAtFault, ensure_attention_is_shown
 from tests.engine import BuildEngine, Engine, until
 from tests.factories import new_leg
-from tests.workflows.moments import leg_is, no_blocks, sent_and_held, under_review
+from tests.workflows.moments import held_borrow, leg_is, under_review
 
 WHO = ("--operator", "ada", "--reason", "the test says so")
 Say = Callable[..., Awaitable[tuple[int, str]]]
@@ -59,10 +59,8 @@ def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 async def test_a_hold_from_sight_to_resolution(build_engine: BuildEngine, say: Say) -> None:
     """An operator sees what is under review and what is possible, resolves the hold, and it is gone from the list."""
     async with build_engine() as engine, engine.loans():
-        answer = await engine.borrow(await engine.new_borrower())
-        operation_id = answer.json()["operation_id"]
-        async with no_blocks(engine):
-            await sent_and_held(engine, operation_id, "borrow")
+        async with held_borrow(engine) as (_, answer):
+            operation_id = answer.json()["operation_id"]
             await until(functools.partial(under_review, engine, operation_id))
         status, said = await say(engine, "review")
         assert status == 0

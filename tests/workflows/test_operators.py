@@ -14,7 +14,7 @@ from models.statuses import LegName
 from models.tables.operators import OperatorAction
 from tests.chain.world import USD
 from tests.engine import COMMAND, Borrower, BuildEngine, Engine, until
-from tests.workflows.moments import leg_is, loan_is, no_blocks, sent_and_held, under_review
+from tests.workflows.moments import held_borrow, leg_is, loan_is, under_review
 from tests.workflows.test_audit import before_the_residue
 from tests.workflows.test_runs_again import hold_after
 from tests.workflows.test_sweep import swept
@@ -178,11 +178,8 @@ async def test_cancel_of_a_transfer_that_the_partner_made(engine: Engine) -> Non
 async def test_a_refused_resolution_is_on_record_and_changes_nothing(build_engine: BuildEngine) -> None:
     """What the chain does not bear out is refused with words that say why; the leg stays HELD until a resolution that it does."""
     async with build_engine() as engine, engine.loans():
-        borrower = await engine.new_borrower()
-        answer = await engine.borrow(borrower)
-        operation_id = answer.json()["operation_id"]
-        async with no_blocks(engine):
-            await sent_and_held(engine, operation_id, "borrow")
+        async with held_borrow(engine) as (_, answer):
+            operation_id = answer.json()["operation_id"]
             await until(partial(under_review, engine, operation_id))
             said = await refusal(engine, operation_id, "resolve_hold", hold("settle", HoldResolution.ACCEPT))
             assert "the leg that is HELD is 'borrow', generation 1" in said
