@@ -8,82 +8,26 @@ from functools import partial
 import pytest
 from sqlalchemy import select, update
 
-from activities.outside import OutsideActivities
 from activities.positions import PositionActivities
-from chain.codec import Function
-from chain.contracts import solvency_vault as vault
-from chain.contracts.usdc import encode_approve
 from chain.errors import DebtNotFinal
-from contracts.deploy import Transaction
-from contracts.funding import mint_usdc
 from models.messages.common import ReadDebt
 from models.statuses import LegName
-from models.tables.loans import Loan, OutsideMovement, SolvencyPosition
 from models.tables.operators import Incident
 from models.tables.partners import Partner
-from tests.chain.world import DAY, USD
+from tests.chain.world import USD
 from tests.engine import Borrower, BuildEngine, Engine, until
+from tests.workflows.outside import (
+    PRINCIPAL,
+    followed,
+    loan_row,
+    movements,
+    outside_debt,
+    user_borrows,
+)
 from tests.workflows.test_audit import before_the_residue, user_repays_all
 from tests.workflows.test_repay_table import days_pass, user_repays
 from workflows.options import LOANS_QUEUE
 from workflows.sync_positions import SyncPositionsWorkflow
-
-PRINCIPAL = 5_000 * USD
-
-
-async def followed(engine: Engine) -> None:
-    """All that is final on chain has been followed."""
-    outside = OutsideActivities(engine.transaction, engine.chain)
-    while (await outside.follow()).more:
-        pass
-
-
-async def movements(engine: Engine) -> list[tuple[str, int]]:
-    query = select(OutsideMovement).order_by(OutsideMovement.block_number, OutsideMovement.log_index)
-    async with engine.transaction() as session:
-        return [(str(row.kind), row.released) for row in await session.scalars(query)]
-
-
-async def outside_debt(engine: Engine, borrower: Borrower) -> int:
-    query = select(SolvencyPosition).where(SolvencyPosition.position_id == borrower.line.position_id)
-    async with engine.transaction() as session:
-        return (await session.scalars(query)).one().outside_debt
-
-
-async def loan_row(engine: Engine, borrower: Borrower) -> Loan:
-    query = select(Loan).where(Loan.position_id == borrower.line.position_id).order_by(Loan.created_at.desc())
-    async with engine.transaction() as session:
-        return (await session.scalars(query.limit(1))).one()
-
-
-async def user_borrows(engine: Engine, borrower: Borrower, amount: int = 700 * USD) -> None:
-    borrow = vault.encode_borrow_usdc(borrower.line.position_id, amount, 30 * DAY, 1)
-    (receipt,) = await borrower.user.send(Transaction(engine.contracts.vault, borrow))
-    assert receipt.succeeded
-
-
-async def owner_does(engine: Engine, function: Function, borrower: Borrower) -> None:
-    data = function.encode(borrower.line.position_id)
-    (receipt,) = await engine.owner.send(Transaction(engine.contracts.vault, data))
-    assert receipt.succeeded
-
-
-async def default(engine: Engine, borrower: Borrower) -> None:
-    await owner_does(engine, vault.MARK_DEFAULTED, borrower)
-
-
-async def liquidate(engine: Engine, borrower: Borrower) -> None:
-    await default(engine, borrower)
-    await owner_does(engine, vault.LIQUIDATE_POSITION, borrower)
-
-
-async def settle(engine: Engine, borrower: Borrower, proceeds: int = 10_000 * USD) -> None:
-    """The owner buys the collateral at its declared value."""
-    await mint_usdc(engine.owner, engine.contracts, engine.owner.address, proceeds)
-    approve = Transaction(engine.contracts.usdc, encode_approve(engine.contracts.vault, proceeds))
-    await engine.owner.send(approve)
-    await owner_does(engine, vault.SETTLE_LIQUIDATION, borrower)
-
 
 # Repayments by the user
 
@@ -313,65 +257,6 @@ async def test_a_new_debt_after_our_payoff_leaves_the_loan_closed(engine: Engine
     loan = await engine.loan(borrower)
     assert (loan["status"], loan["outstanding"]) == ("REPAID", "0")
     assert 699 * USD < await outside_debt(engine, borrower) < 700 * USD
-    await engine.assert_sound()
-
-
-# Loans that go bad
-
-
-async def test_a_default(engine: Engine) -> None:
-    """A loan that the vault's owner marks is DEFAULTED, its partner is told once, and it can still be repaid."""
-    borrower = await engine.new_borrower()
-    borrow = (await engine.active_loan(borrower))["operation_id"]
-    await default(engine, borrower)
-    await followed(engine)
-    assert (await engine.loan(borrower))["status"] == "DEFAULTED"
-    await engine.assert_sound()
-    await engine.finished(await engine.repay(borrower, {"payoff": True}))
-    await followed(engine)
-    assert (await engine.loan(borrower))["status"] == "REPAID"
-    assert await engine.events(borrow) == ["loan.borrowed", "loan.defaulted"]
-    await engine.assert_sound()
-
-
-async def test_a_liquidation_that_brings_all_back(engine: Engine) -> None:
-    """A liquidated loan takes no more repayments; when it is settled, nothing is outstanding and nothing is written off."""
-    borrower = await engine.new_borrower()
-    borrow = (await engine.active_loan(borrower))["operation_id"]
-    await liquidate(engine, borrower)
-    await followed(engine)
-    loan = await engine.loan(borrower)
-    assert (loan["status"], loan["outstanding"]) == ("LIQUIDATED", str(PRINCIPAL))
-    refused = await engine.repay(borrower, {"amount": str(USD)})
-    assert refused.json()["code"] == "loan_not_repayable"
-    await engine.assert_sound()
-    await settle(engine, borrower)
-    await followed(engine)
-    row = await loan_row(engine, borrower)
-    assert (row.status, row.outstanding, row.written_off) == ("LIQUIDATED", 0, 0)
-    assert await engine.partner_usage() == (0, 0, PRINCIPAL, 0)
-    assert await engine.events(borrow) == ["loan.borrowed", "loan.defaulted", "loan.liquidated"]
-    await engine.assert_sound()
-
-
-async def test_a_liquidation_during_a_repayment(engine: Engine) -> None:
-    """A repayment that a liquidation overtakes is given back; the loan is LIQUIDATED, whatever the chain's zero would say."""
-    borrower = await engine.new_borrower()
-    borrow = (await engine.active_loan(borrower))["operation_id"]
-    before = await engine.balance(engine.partner.settlement.address)
-
-    async def go_bad() -> None:
-        await liquidate(engine, borrower)
-        await settle(engine, borrower)
-
-    engine.once_before_leg(LegName.REPAY, go_bad)
-    done = await engine.finished(await engine.repay(borrower, {"amount": str(USD)}))
-    assert done["outcome"]["status"] == "REFUNDED"
-    assert await engine.balance(engine.partner.settlement.address) == before
-    await followed(engine)
-    assert (await engine.loan(borrower))["status"] == "LIQUIDATED"
-    assert await engine.partner_usage() == (0, 0, PRINCIPAL, 0)
-    assert await engine.events(borrow) == ["loan.borrowed", "loan.defaulted", "loan.liquidated"]
     await engine.assert_sound()
 
 
