@@ -13,7 +13,7 @@ from models.tables.transactions import ChainCursor
 from tests.chain.world import USD
 from tests.engine import BuildEngine, Engine, until
 from tests.workflows.moments import leg_is, no_blocks
-from tests.workflows.test_outside import followed
+from tests.workflows.outside import followed
 from tests.workflows.test_repay_table import user_repays
 
 
