@@ -21,8 +21,8 @@ RECOVERY_SECONDS = 60
 HOLD_MS = {API: 2_000, LANE: 300}
 """A lane has one transaction at a time, so nobody joins who stands there, except at a simulation."""
 HOLD_LOANS_MS = 2_500
-_REACH_SECONDS = 20
-_BY_THE_CLOCK_SECONDS = 4
+_REACH_SECONDS = 30
+_BY_THE_CLOCK_SECONDS = 8
 """What is done by the clock comes within this time, whether operations are under way or not."""
 _QUEUED_SECONDS = 2
 _POLL_SECONDS = 0.02
