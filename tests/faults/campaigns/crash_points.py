@@ -16,7 +16,9 @@ from tests.faults.stories import STORIES
 
 NAME = "crash-points"
 DEMANDED = 5
-MOST_CRASHES = 10
+MOST_CRASHES = 20
+MOST_MISSED = 5
+"""In a row, of a point that is not on every operation's way: an allowance that is short, an event of the vault."""
 DESKS = 2
 """What recovers after a crash waits for its heartbeat to be missed, so two engines share the time; more would starve each other."""
 POINTS_A_PART = 18
@@ -123,7 +125,7 @@ class _Tally:
     def _judge(self, report: Report) -> None:
         """A point that cannot be hit as often as demanded is a breach: the claim is about every point."""
         self.broken = bool(report.breaches)
-        if self.missed > 2 or (self.crashes >= MOST_CRASHES and self.hits < DEMANDED):
+        if self.missed > MOST_MISSED or (self.crashes >= MOST_CRASHES and self.hits < DEMANDED):
             self.broken = True
             report.breaches.append(
                 f"{self.point.process} at {self.point.name}: hit {self.hits} times in {self.crashes} attempts"
