@@ -4,6 +4,7 @@ Only what two audits at two blocks both found counts, so that a node that lags f
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import structlog
 from sqlalchemy import func, select
@@ -39,10 +40,12 @@ class ReconciliationActivities:
     @activity.defn
     async def look(self, asked: Look) -> Seen:
         """One audit. Raises NodeLags where no later block is final yet."""
+        async with self._transaction() as session:
+            begun_at = (await session.execute(select(func.clock_timestamp()))).scalar_one()
         report = await with_heartbeats(audit(self._transaction, self._chain, since=asked.since))
         if report.block <= asked.later_than:
             raise NodeLags(report.block, asked.later_than + 1)
-        return _seen(report)
+        return _seen(report, begun_at)
 
     @activity.defn
     async def conclude(self, asked: Conclude) -> Reconciliation:
@@ -79,11 +82,12 @@ class ReconciliationActivities:
         return await pause_signer(session, chain.chain_id, chain.wallet, reason=missing[0].detail, by=PAUSED_BY)
 
 
-def _seen(report: AuditReport) -> Seen:
+def _seen(report: AuditReport, begun_at: datetime) -> Seen:
     """Those that pause the signer first, so that no other leaves them out."""
     breaches = sorted(report.breaches, key=lambda breach: not breach.pauses_signer)
     return Seen(
         block=report.block,
+        begun_at=begun_at,
         breaches=tuple(
             SeenBreach(
                 kind=breach.kind,
@@ -108,12 +112,15 @@ def _confirmed(asked: Conclude) -> list[SeenBreach]:
 
 
 async def _close_what_is_over(session: AsyncSession, asked: Conclude) -> None:
-    """Only a look at everything can tell: one that began later does not see what was wrong before."""
+    """Only a look at everything can tell, and only of what was known when it began.
+
+    One that began at a later block does not see what was wrong before, and another run may have found more meanwhile.
+    """
     if asked.since is not None or asked.last.left_out > 0:
         return
     for kind in (IncidentKind.INVARIANT_BROKEN, IncidentKind.SURPLUS):
         still = [each.subject for each in asked.last.breaches if each.kind is kind]
-        await close_others(session, kind, FOUND_BY_AN_AUDIT, still)
+        await close_others(session, kind, FOUND_BY_AN_AUDIT, still, seen_before=asked.last.begun_at)
 
 
 def _sound_up_to(asked: Conclude) -> int | None:

@@ -20,6 +20,8 @@ from settings import Settings
 from startup import SettingAtFault, read_settings
 from telemetry import configure_logging
 
+RECURSION_LIMIT = 1_000
+"""Python's own. A library raises it to 100,000 on import, at which brackets nested in one body overflow the stack and kill the process."""
 GRACE_SECONDS = 10
 """What a stopping server gives to requests in flight; long polls are let go at once."""
 
@@ -47,6 +49,7 @@ def create_app(settings: Settings, *, resources: OpenResources = open_resources)
             app.state.resources = await resources(settings, stack)
             yield
 
+    sys.setrecursionlimit(RECURSION_LIMIT)
     app = _Documented(
         title="Loan engine",
         version="1",

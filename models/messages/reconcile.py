@@ -1,5 +1,7 @@
 """Payloads of ``ReconcileWorkflow``. Amounts are base units."""
 
+from datetime import datetime
+
 from models.messages.common import Message
 from models.statuses import IncidentKind
 
@@ -22,9 +24,10 @@ class SeenBreach(Message):
 
 
 class Seen(Message):
-    """What one audit found at one block: the first hundred breaches, and ``left_out`` more."""
+    """What one audit, begun at a moment of the database's clock, found at one block: the first hundred breaches, and ``left_out`` more."""
 
     block: int
+    begun_at: datetime
     breaches: tuple[SeenBreach, ...] = ()
     left_out: int = 0
     surplus: int = 0

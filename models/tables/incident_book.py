@@ -1,6 +1,7 @@
 """Opening and closing incidents. Every function works inside the caller's transaction and commits nothing."""
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 
 from sqlalchemy import Update, func, literal_column, text, update
 from sqlalchemy.dialects.postgresql import insert
@@ -46,9 +47,12 @@ async def close_by_id(session: AsyncSession, incident_id: str) -> str | None:
     return None if row is None else f"{row.kind} {row.subject}"
 
 
-async def close_others(session: AsyncSession, kind: IncidentKind, prefix: str, still: Collection[str]) -> None:
-    """Closes those of a kind whose subjects begin like this and are not among those that are still wrong."""
-    await session.execute(_closing(kind).where(Incident.subject.startswith(prefix), Incident.subject.not_in(still)))
+async def close_others(
+    session: AsyncSession, kind: IncidentKind, prefix: str, still: Collection[str], *, seen_before: datetime
+) -> None:
+    """Closes those of a kind that begin like this, are not among those still wrong, and were not seen again since a moment."""
+    over = (Incident.subject.startswith(prefix), Incident.subject.not_in(still), Incident.seen_at < seen_before)
+    await session.execute(_closing(kind).where(*over))
 
 
 def _closing(kind: IncidentKind) -> Update:

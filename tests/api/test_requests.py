@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from api.administration import issue_key, revoke_key, set_status
+from api.errors import MAX_BODY
 from api.keys import new_key
 from api.resources import Resources, open_resources
 from api.starter import Attempt
@@ -183,7 +184,7 @@ NO_JSON: list[tuple[bytes, str]] = [
     (b'{"a": "\\u0000"}', "malformed_json"),
     (b'{"a": "\xff"}', "malformed_json"),
     (b'{"a": 1e999}', "malformed_json"),
-    (b"[" * 60_000, "malformed_json"),
+    (b"[" * MAX_BODY, "malformed_json"),
     (b'{"a": ' + b"9" * 5_000 + b"}", "malformed_json"),
     (b"[]", "invalid_request"),
     (b'"text"', "invalid_request"),

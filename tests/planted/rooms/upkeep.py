@@ -6,6 +6,7 @@ _SWEEPS = "activities/sweeps.py"
 _RECONCILIATION = "activities/reconciliation.py"
 _SWEPT = "tests/workflows/test_sweep.py"
 _RECONCILED = "tests/workflows/test_reconcile.py"
+_CONCLUDED = "tests/activities/test_reconciliation.py"
 _TAMPERED = "tests/audit/test_tampering.py::test_what_was_tampered_with_is_named"
 
 BUGS = [
@@ -74,6 +75,14 @@ BUGS = [
         test=f"{_RECONCILED}::test_only_a_look_at_everything_closes_what_an_audit_found",
     ),
     Bug(
+        name="incident-closed-by-a-look-that-began-before-it",
+        breaks="a breach stays an incident until an audit that can see it finds it no more",
+        file="models/tables/incident_book.py",
+        old=", Incident.seen_at < seen_before)",
+        new=")",
+        test=f"{_CONCLUDED}::test_what_was_found_since_a_look_began_stays_open",
+    ),
+    Bug(
         name="audit-overlooks-overdrawn-accounts",
         breaks="an account that gave more than it had is a breach of invariant 1",
         file="activities/audit/books.py",
@@ -88,6 +97,6 @@ BUGS = [
         old="    if await session.scalar(booked) != last.surplus_booked or last.surplus_booked != before.surplus_booked:\n"
         "        return 0\n",
         new="    await session.scalar(booked)\n",
-        test="tests/activities/test_reconciliation.py::test_a_surplus_is_booked_once",
+        test=f"{_CONCLUDED}::test_a_surplus_is_booked_once",
     ),
 ]
