@@ -52,7 +52,6 @@ check: install ## format, lint, types, layers, dependencies, contracts and migra
 
 faults: install ## the seeded slice of every fault campaign, under five minutes
 	@$(BIN)/python -m tests.faults $(ARGS)
-	@$(BIN)/python -m tests.planted --few --jobs $(JOBS)
 
 faults-full: install ## every fault campaign at its full figure, in parts that resume; writes docs/fault-report.md
 	@status=0; $(BIN)/python -m tests.faults --full $(ARGS) || status=$$?; \

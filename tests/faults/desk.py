@@ -19,8 +19,8 @@ LOANS: Role = "loans"
 LANE: Role = "lane"
 PROCESSES = (API, LOANS, LANE)
 BLOCK_TIME = timedelta(milliseconds=100)
-ALLOWANCE = 20_000 * USD
-"""So low that a few repayments at once make the lane renew it."""
+ALLOWANCE = 4_000 * USD
+"""Less than a payoff, which the lane has to renew it for before it can be simulated, and more than a part."""
 SWEEP = "PT2S"
 BY_THE_CLOCK = {"RECONCILE_EVERY": "PT5S", "SYNC_EVERY": "PT5S"}
 """So often that what ``loans`` does by the clock is under way when it is to be killed; nobody else needs the load."""

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from tests.faults.campaign import Campaign, Part, Report
 from tests.faults.grounds import Grounds
-from tests.faults.results import Record, Result
+from tests.faults.results import ROOT, Record, Result
 
 PART_LIMIT = timedelta(minutes=20)
 UNKNOWN_SECONDS = 30
@@ -87,7 +87,7 @@ async def _run(step: Step, shared: _Shared, code: str) -> Result:
         async with asyncio.timeout(PART_LIMIT.total_seconds()):
             report = await step.campaign.run(step.part, await shared.grounds())
     except Exception:  # noqa: BLE001 - whatever it was, it is written down as a breach
-        report = Report(breaches=[traceback.format_exc()])
+        report = Report(breaches=[_told()])
     if report.breaches:
         await _close_in_doubt(shared, report)
     return Result.of(step.part, report, int(time.monotonic() - began), code)
@@ -97,7 +97,12 @@ async def _close_in_doubt(shared: _Shared, report: Report) -> None:
     try:
         await shared.close()
     except Exception:  # noqa: BLE001 - what cannot even be stopped is told with the rest
-        report.breaches.append(traceback.format_exc())
+        report.breaches.append(_told())
+
+
+def _told() -> str:
+    """What was raised, with paths as the repository has them: the record is kept."""
+    return traceback.format_exc().replace(f"{ROOT}/", "")
 
 
 def _say_result(result: Result, left: Sequence[Step], record: Record) -> None:

@@ -30,7 +30,7 @@ from tests.replay.saved import load
 BLOCK_TIME = timedelta(milliseconds=200)
 ACTIONS = ("cancelled", "terminated", "reset", "reset-at-the-end")
 ROUNDS = 3
-EVERY_IN_THE_SLICE = 7
+EVERY_IN_THE_SLICE = 11
 Handle = WorkflowHandle[Any, Any]
 TASK_DONE = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
 
