@@ -70,6 +70,10 @@ class Post:
         lines = self._lines()
         return Death(**lines[-1]["died"]) if lines and "died" in lines[-1] else None
 
+    def somebody_stands(self) -> bool:
+        """The process is about to die, as soon as enough others stand there or it was held up long enough."""
+        return any("stands" in line for line in self._lines())
+
     def arrivals(self) -> Counter[str]:
         return Counter(line["reached"] for line in self._lines() if "reached" in line)
 
@@ -86,6 +90,7 @@ class Sentry:
     _read_at: int = 0
     _passed: Counter[str] = field(default_factory=Counter)
     _standing: dict[str, int] = field(default_factory=dict)
+    _revoked: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def reached(self, arrival: Arrival) -> None:
         self._look()
@@ -99,17 +104,26 @@ class Sentry:
         if changed not in (0, self._read_at):
             self._read_at, self._passed, self._standing = changed, Counter(), {}
             self._orders = Orders(**json.loads(self.post.orders.read_text()))
+            self._revoked.set()
+            self._revoked = asyncio.Event()
 
     async def _stand(self, arrival: Arrival) -> None:
         self._passed[arrival.operation] += 1
         if self._passed[arrival.operation] <= self._orders.passing:
             return
         if not self._standing:
-            asyncio.get_running_loop().call_later(self._orders.hold_ms / 1000, self._die)
+            self._tell({"stands": arrival.point})
+            asyncio.get_running_loop().call_later(self._orders.hold_ms / 1000, self._die_as_ordered)
         self._standing[arrival.operation] = arrival.weight
         if sum(self._standing.values()) >= self._orders.together:
             self._die()
-        await asyncio.Event().wait()
+        await self._revoked.wait()
+
+    def _die_as_ordered(self) -> None:
+        """Whoever stands goes on where there are other orders by now."""
+        self._look()
+        if self._standing:
+            self._die()
 
     def _die(self) -> None:
         """The orders are carried out with it: who comes after it must not die of them again."""

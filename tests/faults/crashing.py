@@ -97,7 +97,7 @@ async def _wait_for_death(desk: Desk, process: str, begun: Sequence[asyncio.Task
     until = time.monotonic() + _REACH_SECONDS
     try:
         while (death := post.death()) is None:
-            if time.monotonic() > until or ended.done():
+            if (time.monotonic() > until or ended.done()) and not post.somebody_stands():
                 return None
             await asyncio.sleep(_POLL_SECONDS)
     finally:
