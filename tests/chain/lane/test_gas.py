@@ -3,10 +3,13 @@
 from datetime import timedelta
 
 from chain.client import ChainClient
+from chain.contracts.usdc import encode_transfer
+from contracts.deploy import Transaction
+from contracts.funding import mint_usdc
 from models.statuses import IncidentKind, TransactionState
 from tests.chain.lane.desk import GAS, Desk
 from tests.chain.lane.nodes import Refusing
-from tests.chain.world import USD
+from tests.chain.world import USD, new_sender
 
 NEVER = timedelta(hours=1)
 PLENTY = 10**18
@@ -94,3 +97,17 @@ async def _set_balance(desk: Desk, wei: int) -> None:
 
 async def _states(desk: Desk, operation_ids: list[str]) -> set[TransactionState]:
     return {(await desk.row(operation_id)).state for operation_id in operation_ids}
+
+
+async def test_a_balance_that_is_spent_before_the_block_costs_no_leg_its_gas(desk: Desk) -> None:
+    """A transfer to somebody who had USDC when it was simulated, and has none when it is mined, costs 17,100 gas more."""
+    await desk.lane_known()
+    recipient = await new_sender(desk.world.client)
+    await mint_usdc(desk.world.owner, desk.world.contracts, recipient.address, 7 * USD)
+    operation_id = await desk.funded(5 * USD)
+    await desk.queue_simulated(desk.transfer(operation_id, 5 * USD, recipient.address))
+    spent = encode_transfer(desk.world.owner.address, 7 * USD)
+    await recipient.send(Transaction(desk.world.contracts.usdc, spent))
+    async with desk.running():
+        await desk.until(operation_id, "settle", TransactionState.FINAL_OK, TransactionState.FINAL_REVERTED)
+    assert (await desk.row(operation_id)).state is TransactionState.FINAL_OK

@@ -144,6 +144,14 @@ BUGS = [
         test="tests/chain/test_classifier.py::test_no_answer_is_maybe_sent",
     ),
     Bug(
+        name="gas-only-as-simulated",
+        breaks="what others spend between simulation and block costs no leg its gas",
+        file="chain/lane_config.py",
+        old=" + SLOTS_EMPTIED * SLOT_EMPTIED_GAS",
+        new="",
+        test="tests/chain/lane/test_gas.py::test_a_balance_that_is_spent_before_the_block_costs_no_leg_its_gas",
+    ),
+    Bug(
         name="gas-in-flight-forgotten",
         breaks="no nonce is taken that the wallet may not be able to pay for",
         file="chain/gas.py",
