@@ -51,6 +51,19 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class _State:
+    """What the node says of one block, and not what its logs say.
+
+    Of its tip a node may tell the state of the next block, where that comes while it reads (Anvil does, once in some hundred
+    times). Told a second time it is that of another block, so the tip is asked twice.
+    """
+
+    balance: int
+    nonce: int
+    principals: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class _Scope:
     """What the database says where to look."""
 
@@ -62,16 +75,17 @@ async def gather(transaction: Transaction, chain: EngineChain, since: int | None
     """Raises RpcUnavailable where no block is final yet, or the chain changed while it was read."""
     async with transaction() as session:
         scope = await _scope(session, chain, since)
-    block = await _newest_final_block(chain)
+    head = await chain.client.head()
+    block = await _newest_final_block(chain, head)
     first = block.number if scope.first_block is None else scope.first_block
     movements = await _movements(chain, first, block.number)
-    (balance,) = await chain.client.read(chain.usdc.balance_of(chain.wallet), block=block.number)
-    principals = await _principals(chain, scope.positions, block.number)
-    nonce = await chain.client.nonce(chain.wallet, block.number)
+    state = await _state(chain, scope.positions, block.number)
+    if block.number >= head.number and state != await _state(chain, scope.positions, block.number):
+        raise RpcUnavailable(f"the node told two states of block {block.number}")
     (again,) = await chain.client.blocks([block.number])
     if again is None or again.hash != block.hash:
         raise RpcUnavailable(f"block {block.number} changed while it was audited")
-    return Evidence(block, first, movements, balance, nonce, principals)
+    return Evidence(block, first, movements, state.balance, state.nonce, state.principals)
 
 
 async def _scope(session: AsyncSession, chain: EngineChain, since: int | None) -> _Scope:
@@ -125,8 +139,8 @@ def _in_use() -> ColumnElement[bool]:
     return or_(SolvencyPosition.total_partner_debt > 0, SolvencyPosition.outside_debt > 0, loan)
 
 
-async def _newest_final_block(chain: EngineChain) -> Block:
-    number = await chain.finality.newest_block(chain.client, await chain.client.head())
+async def _newest_final_block(chain: EngineChain, head: Block) -> Block:
+    number = await chain.finality.newest_block(chain.client, head)
     (block,) = await chain.client.blocks([BlockNumber(max(0, number))])
     if number < 0 or block is None:
         raise RpcUnavailable("no block is final yet")
@@ -154,6 +168,12 @@ def _movement(chain: EngineChain, log: Log) -> Movement | None:
     if transfer.recipient == chain.wallet:
         return Movement(log.tx_hash, log.log_index, log.block_number, transfer.sender, transfer.amount)
     return Movement(log.tx_hash, log.log_index, log.block_number, transfer.recipient, -transfer.amount)
+
+
+async def _state(chain: EngineChain, positions: Sequence[int], block: BlockNumber) -> _State:
+    (balance,) = await chain.client.read(chain.usdc.balance_of(chain.wallet), block=block)
+    nonce = await chain.client.nonce(chain.wallet, block)
+    return _State(balance, nonce, await _principals(chain, positions, block))
 
 
 async def _principals(chain: EngineChain, positions: Sequence[int], block: int) -> Mapping[int, int]:

@@ -1,6 +1,8 @@
 """What changes while an audit looks: a chain that is replaced under it, and a position that its user moves by himself."""
 
+from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
 import pytest
 from eth_typing import ChecksumAddress
@@ -32,6 +34,29 @@ async def test_a_block_that_is_replaced_says_nothing(engine: Engine) -> None:
     async with Reorganised(engine.settings.rpc_url.get_secret_value()) as client:
         object.__setattr__(engine.chain, "client", client)
         with pytest.raises(RpcUnavailable):
+            await audit(engine.transaction, engine.chain)
+
+
+class OneBlockAhead(ChainClient):
+    """A client whose node lets ``meanwhile`` happen before its first answer of state, and answers with the newest."""
+
+    meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def read(self, *calls: Any, block: BlockRef) -> Any:
+        if self.meanwhile is None:
+            return await super().read(*calls, block=block)
+        meanwhile, self.meanwhile = self.meanwhile, None
+        await meanwhile()
+        return await super().read(*calls, block="latest")
+
+
+async def test_the_state_of_the_next_block_says_nothing_of_this_one(engine: Engine) -> None:
+    """Beside the logs of block B it would be USDC that nobody knows, or that is gone, and then it would pause the signer."""
+    await engine.transfer(engine.treasury, engine.owner.address, USD)
+    async with OneBlockAhead(engine.settings.rpc_url.get_secret_value()) as client:
+        object.__setattr__(engine.chain, "client", client)
+        client.meanwhile = partial(engine.transfer, engine.treasury, engine.chain.wallet, USD)
+        with pytest.raises(RpcUnavailable, match="two states"):
             await audit(engine.transaction, engine.chain)
 
 

@@ -24,6 +24,8 @@ PARTNERS = 5
 LINES_AT_ONCE = 20
 PRINCIPAL = 5_000 * USD
 PLENTY = 50_000_000 * USD
+LENT_SECONDS = 120
+"""An engine that is left alone and has not lent by then stands still."""
 _ASK_AGAIN_SECONDS = 0.1
 _DONE_POLL_SECONDS = 0.05
 
@@ -134,7 +136,8 @@ class Business:
     async def _with_loans(self, number: int) -> list[Subject]:
         while len(self._indebted) < number:
             subjects = await self.subjects(BORROW, 2 * PARTNERS)
-            await self.done(await asyncio.gather(*(self.begin(BORROW, subject) for subject in subjects)))
+            async with asyncio.timeout(LENT_SECONDS):
+                await self.done(await asyncio.gather(*(self.begin(BORROW, subject) for subject in subjects)))
             self.returned(BORROW, subjects)
         return [self._indebted.pop(0) for _ in range(number)]
 

@@ -99,4 +99,12 @@ BUGS = [
         new="    await session.scalar(booked)\n",
         test=f"{_CONCLUDED}::test_a_surplus_is_booked_once",
     ),
+    Bug(
+        name="audit-believes-the-tip-at-once",
+        breaks="no state of another block is compared with the ledger at block B",
+        file="activities/audit/evidence.py",
+        old="    if block.number >= head.number and state",
+        new="    if block.number > head.number and state",
+        test="tests/audit/test_moving.py::test_the_state_of_the_next_block_says_nothing_of_this_one",
+    ),
 ]
