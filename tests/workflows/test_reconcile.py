@@ -33,6 +33,8 @@ from workflows.options import LOANS_QUEUE
 from workflows.reconcile import AuditWorkflow, ReconcileWorkflow
 
 STOLEN = 100 * USD
+BEFORE_THE_ENGINE = 300
+"""Blocks: more than a test's contracts and accounts take, and few enough to be mined in one request on a busy machine."""
 
 
 async def audit(engine: Engine) -> Reconciliation:
@@ -114,9 +116,9 @@ async def test_a_surplus_goes_to_suspense_and_alerts(build_engine: BuildEngine, 
     """USDC from before the engine's first block is booked once, an incident while it is news, and pauses nothing."""
     async with ChainClient(anvil.url) as client:
         head = (await client.head()).number
-    async with build_engine(inbound_from_block=head + 1_000) as engine, engine.loans():
+    async with build_engine(inbound_from_block=head + BEFORE_THE_ENGINE) as engine, engine.loans():
         await mint_usdc(engine.owner, engine.contracts, engine.chain.wallet, 7)
-        await engine.client.rpc.call("anvil_mine", hex(1_000))
+        await engine.client.rpc.call("anvil_mine", hex(BEFORE_THE_ENGINE))
         async with engine.lane():
             result = await audit(engine)
             assert (result.booked, result.opened, result.paused) == (7, 1, False)
