@@ -17,7 +17,7 @@ from tests.faults.driver import ROLES, Driven, driven
 from tests.faults.plan import FaultPlan
 from tests.faults.processes import Site
 
-SEEDS, SEEDS_OF_A_PART, SEEDS_OF_THE_SLICE = 200, 40, 2
+SEEDS, SEEDS_OF_A_PART, SEEDS_OF_THE_SLICE = 200, 40, 1
 SCENES_OF_A_SEED = 10
 HITS_OF_A_SEED = 20
 LEAST_SECONDS, MOST_SECONDS = 2, 20
