@@ -12,13 +12,14 @@ from typing import Annotated, Literal, Self
 
 from eth_typing import ChecksumAddress
 from eth_utils.address import to_checksum_address
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from chain.finality import Finality
 from chain.lane_config import DEFAULT_FEE_CAP, DEFAULT_GAS_RESERVE
 from chain.types import Wei
 from models.messages.common import Address, Pace
+from models.sealing import KEY_BYTES, Sealer
 
 ENV_PREFIX = "ENGINE_"
 SECRETS = Path("/run/secrets") if Path("/run/secrets").is_dir() else None
@@ -26,6 +27,16 @@ SECRETS = Path("/run/secrets") if Path("/run/secrets").is_dir() else None
 
 def _addresses(value: object) -> object:
     return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+
+def _sealing_key(value: SecretStr) -> SecretStr:
+    try:
+        fits = len(bytes.fromhex(value.get_secret_value())) == KEY_BYTES
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"must be {KEY_BYTES} bytes in hex")
+    return value
 
 
 class DatabaseSettings(BaseSettings):
@@ -103,6 +114,22 @@ class Settings(DatabaseSettings):
 
     key_mode: Literal["live", "sandbox"] = "live"
     key_pepper: SecretStr | None = None
+    sealing_key: Annotated[SecretStr, AfterValidator(_sealing_key)] | None = None
+    """32 bytes in hex, which seal at rest the secrets that must be used again: of signed requests. Nothing can be signed without."""
+
+    rate_limit_url: SecretStr | None = None
+    """``valkey://…``: what all API processes count requests in. Where it is not set, or away, each process counts by itself."""
+    public_requests_per_minute: int = Field(default=60, ge=1)
+    """For routes without a key, by address."""
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_addresses)] = ()
+    """Networks (CIDR) of proxies whose ``X-Forwarded-For`` is believed."""
+    request_log_months: int = Field(default=13, ge=1)
+    """How many whole months of the request log are kept beside the running one."""
+    settlement_change_delay: timedelta = timedelta(hours=24)
+    """How long an approved change of a settlement address waits."""
+    upkeep_every: timedelta = timedelta(hours=6)
+    """Between two looks at the partitions of the request log, and at what is due in the tables."""
+
     public_url: str = "http://127.0.0.1:8000"
     problem_base: str = "https://loan-engine.dev/problems/"
 
@@ -120,6 +147,10 @@ class Settings(DatabaseSettings):
                 *self.treasury_addresses,
             }
         )
+
+    @property
+    def sealer(self) -> Sealer | None:
+        return None if self.sealing_key is None else Sealer(bytes.fromhex(self.sealing_key.get_secret_value()))
 
     @property
     def finality(self) -> Finality:

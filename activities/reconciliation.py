@@ -116,11 +116,12 @@ async def _close_what_is_over(session: AsyncSession, asked: Conclude) -> None:
 
     One that began at a later block does not see what was wrong before, and another run may have found more meanwhile.
     """
-    if asked.since is not None or asked.last.left_out > 0:
+    begun_at = asked.last.begun_at
+    if asked.since is not None or asked.last.left_out > 0 or begun_at is None:
         return
     for kind in (IncidentKind.INVARIANT_BROKEN, IncidentKind.SURPLUS):
         still = [each.subject for each in asked.last.breaches if each.kind is kind]
-        await close_others(session, kind, FOUND_BY_AN_AUDIT, still, seen_before=asked.last.begun_at)
+        await close_others(session, kind, FOUND_BY_AN_AUDIT, still, seen_before=begun_at)
 
 
 def _sound_up_to(asked: Conclude) -> int | None:

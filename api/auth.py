@@ -10,10 +10,11 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy import select
 
 from api.errors import ApiKeyMalformed, ApiKeyMissing, ApiKeyRevoked, ApiKeyUnknown, ApiKeyWrongMode
-from api.keys import PartnerKey, parse_key
+from api.keys import Key, parse_key
 from api.resources import Resources
 from models.errors import PartnerNotActive, ScopeMissing
 from models.statuses import PartnerStatus, Scope
+from models.tables.administration import Administrator, AdminKey
 from models.tables.partners import ApiKey, Partner
 
 BEARER = HTTPBearer(
@@ -23,10 +24,24 @@ BEARER = HTTPBearer(
 )
 
 
+ADMIN_BEARER = HTTPBearer(
+    auto_error=False,
+    scheme_name="administratorKey",
+    description="An administrator's API key: `ak_{live|sandbox}_{secret}`",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     partner_id: str
     api_key_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdminCaller:
+    administrator_id: str
+    name: str
+    admin_key_id: str
 
 
 def caller_with(scope: Scope) -> Callable[..., Awaitable[Caller]]:
@@ -42,12 +57,20 @@ def caller_with(scope: Scope) -> Callable[..., Awaitable[Caller]]:
     return authenticate
 
 
+async def _administrator(
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(ADMIN_BEARER)]
+) -> AdminCaller:
+    resources: Resources = request.app.state.resources
+    return await _look_up_administrator(resources, _read_key(credentials, resources))
+
+
 Borrower = Annotated[Caller, Depends(caller_with(Scope.BORROW))]
 Repayer = Annotated[Caller, Depends(caller_with(Scope.REPAY))]
 Reader = Annotated[Caller, Depends(caller_with(Scope.READ))]
+AdminDep = Annotated[AdminCaller, Depends(_administrator)]
 
 
-def _read_key(credentials: HTTPAuthorizationCredentials | None, resources: Resources) -> PartnerKey:
+def _read_key(credentials: HTTPAuthorizationCredentials | None, resources: Resources) -> Key:
     if credentials is None or not credentials.credentials:
         raise ApiKeyMissing
     key = parse_key(credentials.credentials)
@@ -58,7 +81,7 @@ def _read_key(credentials: HTTPAuthorizationCredentials | None, resources: Resou
     return key
 
 
-async def _look_up(resources: Resources, key: PartnerKey, scope: Scope) -> Caller:
+async def _look_up(resources: Resources, key: Key, scope: Scope) -> Caller:
     asked = (
         select(ApiKey.id, ApiKey.scopes, ApiKey.expires_at, ApiKey.revoked_at, Partner.id, Partner.status)
         .join(Partner, Partner.id == ApiKey.partner_id)
@@ -76,3 +99,20 @@ async def _look_up(resources: Resources, key: PartnerKey, scope: Scope) -> Calle
     if scope not in scopes:
         raise ScopeMissing(scope)
     return Caller(partner_id=partner_id, api_key_id=key_id)
+
+
+async def _look_up_administrator(resources: Resources, key: Key) -> AdminCaller:
+    asked = (
+        select(AdminKey.id, AdminKey.expires_at, AdminKey.revoked_at, Administrator)
+        .join(Administrator, Administrator.id == AdminKey.administrator_id)
+        .where(AdminKey.secret_hash == key.hash(resources.settings.key_pepper))
+    )
+    async with resources.statements() as session:
+        found = (await session.execute(asked)).one_or_none()
+    if found is None:
+        raise ApiKeyUnknown
+    key_id, expires_at, revoked_at, administrator = found
+    over = revoked_at is not None or (expires_at is not None and expires_at <= datetime.now(UTC))
+    if over or administrator.disabled_at is not None:
+        raise ApiKeyRevoked
+    return AdminCaller(administrator_id=administrator.id, name=administrator.name, admin_key_id=key_id)

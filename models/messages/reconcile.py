@@ -27,7 +27,8 @@ class Seen(Message):
     """What one audit, begun at a moment of the database's clock, found at one block: the first hundred breaches, and ``left_out`` more."""
 
     block: int
-    begun_at: datetime
+    begun_at: datetime | None = None
+    """None in a history that is older than this field."""
     breaches: tuple[SeenBreach, ...] = ()
     left_out: int = 0
     surplus: int = 0

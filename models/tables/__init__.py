@@ -1,5 +1,5 @@
 """All tables, so that ``Base.metadata`` is whole wherever one of them is imported."""
 
-from models.tables import ledger, loans, operations, operators, partners, transactions
+from models.tables import administration, ledger, loans, operations, operators, partners, requests, transactions
 
-__all__ = ["ledger", "loans", "operations", "operators", "partners", "transactions"]
+__all__ = ["administration", "ledger", "loans", "operations", "operators", "partners", "requests", "transactions"]

@@ -21,6 +21,7 @@ class Partner(Base):
         CheckConstraint("fee_bps BETWEEN 0 AND 9999", name="fee_leaves_a_payout"),
         CheckConstraint("daily_borrow_limit >= 0 AND total_borrow_limit >= 0", name="limits_not_negative"),
         CheckConstraint("outstanding >= 0 AND reserved >= 0", name="usage_not_negative"),
+        CheckConstraint("requests_per_minute > 0", name="requests_per_minute_positive"),
         ForeignKeyConstraint(
             ["id", "settlement_address"],
             ["settlement_addresses.partner_id", "settlement_addresses.address"],
@@ -42,7 +43,14 @@ class Partner(Base):
     contact_email: Mapped[str | None]
     kyc_verified: Mapped[bool] = mapped_column(server_default="false")
     contract_signed: Mapped[bool] = mapped_column(server_default="false")
+    requests_per_minute: Mapped[int | None]
+    """Where it is set it stands in place of the tier's."""
+    webhook_url: Mapped[str | None]
+    public_key: Mapped[str | None]
+    external_key_prefix: Mapped[str | None]
+    """What an imported list calls the partner's API key; no key of ours."""
     created_at: Mapped[CreatedAt]
+    changed_at: Mapped[CreatedAt]
 
 
 class SettlementAddress(Base):
@@ -59,18 +67,29 @@ class SettlementAddress(Base):
 
 
 class ApiKey(Base):
-    """An API key: only the hash of its secret, and a prefix to show."""
+    """An API key: only the hash of its secret, and a prefix to show.
+
+    ``allowed_networks`` are CIDR blocks, from which alone the key may be used; empty: from anywhere. ``signing_secret`` is
+    sealed (models/sealing.py, bound to the key's id) and proves signed requests, which are demanded where ``must_sign``.
+    """
 
     __tablename__ = "api_keys"
+    __table_args__ = (CheckConstraint("NOT must_sign OR signing_secret IS NOT NULL", name="signs_with_a_secret"),)
 
     id: Mapped[str] = mapped_column(primary_key=True)
     partner_id: Mapped[str] = mapped_column(ForeignKey("partners.id"), index=True)
     prefix: Mapped[str]
     secret_hash: Mapped[str] = mapped_column(unique=True)
     scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    label: Mapped[str | None]
+    allowed_networks: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
+    signing_secret: Mapped[bytes | None]
+    must_sign: Mapped[bool] = mapped_column(server_default="false")
     created_at: Mapped[CreatedAt]
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    """To the minute or so: it is not written with each request."""
 
 
 class PartnerDay(Base):
