@@ -135,7 +135,7 @@ def test_secrets_are_not_shown(environment: pytest.MonkeyPatch) -> None:
 def test_what_is_secret() -> None:
     """URLs may hold a password or a key, so they are secret like the rest."""
     secret = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
-    assert secret == {"database_url", "rpc_url", "key_pepper"}
+    assert secret == {"database_url", "rpc_url", "key_pepper", "sealing_key", "rate_limit_url"}
 
 
 @pytest.mark.usefixtures("environment")
