@@ -12,6 +12,7 @@ from sqlalchemy import select
 from api.errors import ApiKeyMalformed, ApiKeyMissing, ApiKeyRevoked, ApiKeyUnknown, ApiKeyWrongMode
 from api.keys import Key, parse_key
 from api.resources import Resources
+from api.who import Who
 from models.errors import PartnerNotActive, ScopeMissing
 from models.statuses import PartnerStatus, Scope
 from models.tables.administration import Administrator, AdminKey
@@ -51,8 +52,8 @@ def caller_with(scope: Scope) -> Callable[..., Awaitable[Caller]]:
         request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)]
     ) -> Caller:
         resources: Resources = request.app.state.resources
-        key = _read_key(credentials, resources)
-        return await _look_up(resources, key, scope)
+        key = _read_key(credentials, resources, request.state.who)
+        return await _look_up(resources, key, scope, request.state.who)
 
     return authenticate
 
@@ -61,7 +62,8 @@ async def _administrator(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(ADMIN_BEARER)]
 ) -> AdminCaller:
     resources: Resources = request.app.state.resources
-    return await _look_up_administrator(resources, _read_key(credentials, resources))
+    key = _read_key(credentials, resources, request.state.who)
+    return await _look_up_administrator(resources, key, request.state.who)
 
 
 Borrower = Annotated[Caller, Depends(caller_with(Scope.BORROW))]
@@ -70,18 +72,19 @@ Reader = Annotated[Caller, Depends(caller_with(Scope.READ))]
 AdminDep = Annotated[AdminCaller, Depends(_administrator)]
 
 
-def _read_key(credentials: HTTPAuthorizationCredentials | None, resources: Resources) -> Key:
+def _read_key(credentials: HTTPAuthorizationCredentials | None, resources: Resources, who: Who) -> Key:
     if credentials is None or not credentials.credentials:
         raise ApiKeyMissing
     key = parse_key(credentials.credentials)
     if key is None:
         raise ApiKeyMalformed
+    who.key_prefix = key.prefix
     if key.mode != resources.settings.key_mode:
         raise ApiKeyWrongMode(key.mode, resources.settings.key_mode)
     return key
 
 
-async def _look_up(resources: Resources, key: Key, scope: Scope) -> Caller:
+async def _look_up(resources: Resources, key: Key, scope: Scope, who: Who) -> Caller:
     asked = (
         select(ApiKey.id, ApiKey.scopes, ApiKey.expires_at, ApiKey.revoked_at, Partner.id, Partner.status)
         .join(Partner, Partner.id == ApiKey.partner_id)
@@ -92,6 +95,7 @@ async def _look_up(resources: Resources, key: Key, scope: Scope) -> Caller:
     if found is None:
         raise ApiKeyUnknown
     key_id, scopes, expires_at, revoked_at, partner_id, status = found
+    who.api_key_id, who.partner_id = key_id, partner_id
     if revoked_at is not None or (expires_at is not None and expires_at <= datetime.now(UTC)):
         raise ApiKeyRevoked
     if status is not PartnerStatus.ACTIVE:
@@ -101,7 +105,7 @@ async def _look_up(resources: Resources, key: Key, scope: Scope) -> Caller:
     return Caller(partner_id=partner_id, api_key_id=key_id)
 
 
-async def _look_up_administrator(resources: Resources, key: Key) -> AdminCaller:
+async def _look_up_administrator(resources: Resources, key: Key, who: Who) -> AdminCaller:
     asked = (
         select(AdminKey.id, AdminKey.expires_at, AdminKey.revoked_at, Administrator)
         .join(Administrator, Administrator.id == AdminKey.administrator_id)
@@ -112,6 +116,7 @@ async def _look_up_administrator(resources: Resources, key: Key) -> AdminCaller:
     if found is None:
         raise ApiKeyUnknown
     key_id, expires_at, revoked_at, administrator = found
+    who.admin_key_id, who.administrator_id = key_id, administrator.id
     over = revoked_at is not None or (expires_at is not None and expires_at <= datetime.now(UTC))
     if over or administrator.disabled_at is not None:
         raise ApiKeyRevoked

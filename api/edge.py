@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.errors import MAX_BODY, InternalError, PayloadTooLarge
 from api.problems import api_problem, problem_response
 from api.trace import trace_of
+from api.who import Who
 
 
 class Edge:
@@ -22,7 +23,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         trace = trace_of(scope["headers"])
-        scope.setdefault("state", {})["trace"] = trace
+        scope.setdefault("state", {}).update(trace=trace, who=Who())
         answer = _Answer(send)
         try:
             await self._app(scope, _limited(scope, receive), answer.send)

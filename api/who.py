@@ -1,0 +1,17 @@
+"""Who a request turned out to be from: filled in while it is authenticated, and read by whatever stands around the routes."""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Who:
+    """Nobody, at first. The prefix is known as soon as a key can be read, the rest once its row was found.
+
+    A key that is refused is still named here, so that the request log can say whose call failed.
+    """
+
+    key_prefix: str | None = None
+    api_key_id: str | None = None
+    partner_id: str | None = None
+    admin_key_id: str | None = None
+    administrator_id: str | None = None
