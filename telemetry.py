@@ -5,6 +5,8 @@ import sys
 
 import structlog
 
+from models.redaction import redacted
+
 
 def configure_logging(service: str, *, level: int = logging.INFO) -> None:
     """Sets up structlog and the standard library's logging for this process; called once, by a ``main()``."""
@@ -21,6 +23,7 @@ def configure_logging(service: str, *, level: int = logging.INFO) -> None:
     final: list[structlog.typing.Processor] = [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         structlog.processors.format_exc_info,
+        _without_keys,
         renderer,
     ]
     handler = logging.StreamHandler(sys.stderr)
@@ -33,3 +36,8 @@ def configure_logging(service: str, *, level: int = logging.INFO) -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)
+
+
+def _without_keys(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """No line holds an API key, whatever an exception of a library quotes."""
+    return {name: redacted(value) if isinstance(value, str) else value for name, value in event.items()}

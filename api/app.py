@@ -12,8 +12,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.docs import document
-from api.edge import Edge
+from api.edge import Bugs, Edge
 from api.problems import ProblemHandlers
+from api.request_log import RequestLogging
 from api.resources import Resources, open_resources
 from api.routes import chain, grants, health, loans, operations
 from settings import Settings
@@ -60,7 +61,8 @@ def create_app(settings: Settings, *, resources: OpenResources = open_resources)
         redirect_slashes=False,
     )
     app.state.problem_base = settings.problem_base
-    app.add_middleware(Edge, problem_base=settings.problem_base)
+    for around in (Bugs, RequestLogging, Edge):  # from the inside out
+        app.add_middleware(around, problem_base=settings.problem_base)
     ProblemHandlers(settings.problem_base).install(app)
     for routes in (loans, operations, grants, chain, health):
         app.include_router(routes.router)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from api.fields import AddressIn, AmountIn, CreditLineIdIn, MomentIn, NonceIn, SignatureIn, TxHashIn
+from api.fields import AddressIn, AmountIn, CreditLineIdIn, MomentIn, NonceIn, NoSecret, SignatureIn, TxHashIn
 from models.ids import PublicId
 from models.messages.borrow import BorrowRequest
 from models.messages.repay import RepayRequest
@@ -16,8 +16,8 @@ MAX_DURATION = 3_650 * DAY
 MAX_INSTALLMENTS = 1_200
 _NO_CONTROLS = r"^[^\x00]*$"
 
-MetadataKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,40}$")]
-MetadataValue = Annotated[str, StringConstraints(max_length=500, pattern=_NO_CONTROLS)]
+MetadataKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,40}$"), NoSecret]
+MetadataValue = Annotated[str, StringConstraints(max_length=500, pattern=_NO_CONTROLS), NoSecret]
 
 
 def _example(**fields: Any) -> ConfigDict:
@@ -40,7 +40,7 @@ class BorrowBody(BaseModel):
     oaid_token_id: CreditLineIdIn
     user_wallet: AddressIn
     amount: AmountIn
-    partner_loan_id: PublicId
+    partner_loan_id: Annotated[PublicId, NoSecret]
     loan_duration: int = Field(default=30 * DAY, ge=1, le=MAX_DURATION, description="seconds")
     number_of_installments: int = Field(default=1, ge=1, le=MAX_INSTALLMENTS)
     metadata: dict[MetadataKey, MetadataValue] = Field(

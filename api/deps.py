@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Header, Path, Request
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.fields import ChainIdIn
+from api.fields import ChainIdIn, NoSecret
 from api.idempotency import Json, received_body
 from api.resources import Resources
 from api.trace import Trace
@@ -35,6 +35,7 @@ SessionDep = Annotated[AsyncSession, Depends(_session, scope="function")]
 
 IdempotencyKey = Annotated[
     str,
+    NoSecret,
     Header(
         alias="Idempotency-Key",
         pattern=PUBLIC_ID_PATTERN,
@@ -43,7 +44,7 @@ IdempotencyKey = Annotated[
     ),
 ]
 OptionalIdempotencyKey = Annotated[
-    str | None,
+    Annotated[str, NoSecret] | None,
     Header(
         alias="Idempotency-Key",
         pattern=PUBLIC_ID_PATTERN,
@@ -53,6 +54,7 @@ OptionalIdempotencyKey = Annotated[
 ReceivedBody = Annotated[Json, Depends(received_body)]
 PartnerLoanId = Annotated[
     str,
+    NoSecret,
     Path(pattern=PUBLIC_ID_PATTERN, description="the partner's own name of the loan", examples=["loan-2026-000042"]),
 ]
 OnChainId = Annotated[ChainIdIn, Path()]

@@ -1,5 +1,7 @@
 """What stands around every request: its trace id, the limit on its body, and the answer when a bug escapes everything else.
 
+From the outside in: ``Edge``, the request log, ``Bugs``, the routes. So the log sees the answer to a bug like any other.
+
 Plain ASGI, since anything heavier would cost each borrow more than the routes themselves do.
 """
 
@@ -11,9 +13,25 @@ from api.errors import MAX_BODY, InternalError, PayloadTooLarge
 from api.problems import api_problem, problem_response
 from api.trace import trace_of
 from api.who import Who
+from models.redaction import redacted
 
 
 class Edge:
+    def __init__(self, app: ASGIApp, *, problem_base: str) -> None:
+        self._app = Bugs(app, problem_base=problem_base)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        trace = trace_of(scope["headers"])
+        scope.setdefault("state", {}).update(trace=trace, who=Who())
+        await self._app(scope, _limited(scope, receive), send)
+
+
+class Bugs:
+    """Answers where something escapes everything else: inside the request log, and at the edge for a bug of the log itself."""
+
     def __init__(self, app: ASGIApp, *, problem_base: str) -> None:
         self._app = app
         self._base = problem_base
@@ -22,16 +40,16 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        trace = trace_of(scope["headers"])
-        scope.setdefault("state", {}).update(trace=trace, who=Who())
         answer = _Answer(send)
         try:
-            await self._app(scope, _limited(scope, receive), answer.send)
+            await self._app(scope, receive, answer.send)
         except Exception:
-            structlog.get_logger(__name__).exception("unexpected failure", trace_id=trace.id, path=scope["path"])
+            trace_id = scope["state"]["trace"].id
+            path = redacted(scope["path"])
+            structlog.get_logger(__name__).exception("unexpected failure", trace_id=trace_id, path=path)
             if answer.started:
                 raise
-            await problem_response(api_problem(InternalError(), self._base, trace.id))(scope, receive, send)
+            await problem_response(api_problem(InternalError(), self._base, trace_id))(scope, receive, send)
 
 
 def _limited(scope: Scope, receive: Receive) -> Receive:

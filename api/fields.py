@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from eth_utils.address import is_checksum_address
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from chain.codec import checksum
 from models.money import MAX_AMOUNT
+from models.redaction import holds_secret
 
 AMOUNT = r"^[1-9][0-9]{0,17}$"
 UINT256 = r"^(0|[1-9][0-9]{0,77})$"
@@ -76,6 +77,14 @@ def _moment(value: object) -> datetime:
     return moment
 
 
+def _no_secret(value: str) -> str:
+    if holds_secret(value):
+        raise PydanticCustomError(
+            "secret", "Holds an API key or a webhook secret, which would be stored: send another text."
+        )
+    return value
+
+
 def _schema(pattern: str, example: str, description: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": pattern, "description": description, "examples": [example]})
 
@@ -88,6 +97,8 @@ def _uint256_schema(description: str) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": forms, "description": description, "examples": ["1"]})
 
 
+NoSecret = AfterValidator(_no_secret)
+"""For every text that a partner chooses and that is stored: its own key, sent by mistake, would be in tables and histories."""
 ChainIdIn = Annotated[int, BeforeValidator(_uint256), _schema(UINT256, "1", "a decimal id of the chain")]
 """For a path: there it always comes as text."""
 AmountIn = Annotated[int, BeforeValidator(_amount), _schema(AMOUNT, "5000000000", "USDC base units (10^-6)")]

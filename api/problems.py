@@ -28,6 +28,7 @@ from api.errors import (
 from api.trace import Trace
 from chain.errors import RpcError, RpcUnavailable
 from models.errors import RefusalPayload, Refused
+from models.redaction import redacted
 
 PROBLEM_JSON = "application/problem+json"
 REPLAYED = "Idempotency-Replayed"
@@ -61,8 +62,9 @@ class Problem(BaseModel):
 
 
 def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    """Whatever a problem says of the request, such as its path or a field's name, it repeats no key."""
     return Response(
-        problem.model_dump_json(exclude_none=True),
+        redacted(problem.model_dump_json(exclude_none=True)),
         status_code=problem.status,
         media_type=PROBLEM_JSON,
         headers=dict(headers or {}),

@@ -1,0 +1,124 @@
+"""Each authenticated call, and each failed authentication, is in PostgreSQL before the first byte of its answer leaves.
+
+Plain ASGI, between the edge and whatever can answer, so that every answer is seen: of the routes, of a refusal, of a bug.
+Where the row cannot be written the answer does not leave: the client is told to ask again, which is always safe (ADR 0020).
+"""
+
+import asyncio
+from datetime import timedelta
+
+import structlog
+from sqlalchemy import insert, select
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import DatabaseUnavailable, Unauthenticated
+from api.keys import parse_key
+from api.problems import api_problem, problem_response
+from api.request_rows import Call, bearer_of, row_of
+from api.resources import Resources
+from api.who import Who
+from models.tables.administration import AdminKey
+from models.tables.partners import ApiKey
+from models.tables.requests import RequestLog
+
+PATIENCE = timedelta(seconds=5)
+"""How long an answer waits for its row. No lock of the upkeep lasts as long."""
+_ERROR = 400
+_INSERT = insert(RequestLog.__table__)
+
+
+class RequestLogging:
+    def __init__(self, app: ASGIApp, *, problem_base: str) -> None:
+        self._app = app
+        self._base = problem_base
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        answer = _HeldAnswer(Call(scope, receive), send, self._base)
+        await self._app(scope, answer.call.receive, answer.send)
+
+
+class _HeldAnswer:
+    """Keeps an answer back until its row is committed. Answers to nobody, such as of public routes, pass through."""
+
+    def __init__(self, call: Call, send: Send, base: str) -> None:
+        self.call = call
+        self._send = send
+        self._base = base
+        self._kept = False
+        self._messages: list[Message] = []
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.call.answered(message)
+            self._kept = await self._is_somebodys(message["status"])
+        if not self._kept:
+            await self._send(message)
+            return
+        self._messages.append(message)
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            await self._leave()
+
+    async def _is_somebodys(self, status: int) -> bool:
+        """Also where it was refused before anybody asked whose it is, such as for a body that cannot be read."""
+        who = self.call.who
+        if status == Unauthenticated.status or who.key_prefix is not None:
+            return True
+        return status >= _ERROR and await _recognised(self.call, who)
+
+    async def _leave(self) -> None:
+        self.call.body_sent = b"".join(message.get("body", b"") for message in self._messages[1:])
+        if not await _committed(self.call):
+            problem = api_problem(DatabaseUnavailable(), self._base, self.call.trace_id)
+            away = problem_response(problem, DatabaseUnavailable.headers)
+            await away(self.call.scope, self.call.receive, self._send)
+            return
+        for message in self._messages:
+            await self._send(message)
+
+
+async def _committed(call: Call) -> bool:
+    """One statement that commits by itself. False where PostgreSQL is away: then it is not known whether the row is there."""
+    resources = _resources(call)
+    try:
+        async with asyncio.timeout(PATIENCE.total_seconds()), resources.statements() as session:
+            await session.execute(_INSERT, row_of(call))
+    except (OperationalError, InterfaceError, PoolTimeout, TimeoutError) as error:
+        structlog.get_logger(__name__).warning(
+            "an answer is kept back: its log row cannot be written",
+            error=type(error).__name__,
+            trace_id=call.trace_id,
+        )
+        return False
+    return True
+
+
+async def _recognised(call: Call, who: Who) -> bool:
+    """Whether the call carries a well-formed key; whose it is, is looked up, although nobody was let in by it."""
+    key = parse_key(bearer_of(call.scope))
+    if key is None:
+        return False
+    who.key_prefix = key.prefix
+    resources = _resources(call)
+    hashed = key.hash(resources.settings.key_pepper)
+    partners = select(ApiKey.id, ApiKey.partner_id).where(ApiKey.secret_hash == hashed)
+    administrators = select(AdminKey.id, AdminKey.administrator_id).where(AdminKey.secret_hash == hashed)
+    try:
+        async with asyncio.timeout(PATIENCE.total_seconds()), resources.statements() as session:
+            if key.partner_id is not None:
+                who.api_key_id, who.partner_id = (await session.execute(partners)).one_or_none() or (None, None)
+            else:
+                found = (await session.execute(administrators)).one_or_none() or (None, None)
+                who.admin_key_id, who.administrator_id = found
+    except (OperationalError, InterfaceError, PoolTimeout, TimeoutError):
+        return True  # its row cannot be written either, and says so
+    return True
+
+
+def _resources(call: Call) -> Resources:
+    resources: Resources = call.scope["app"].state.resources
+    return resources
