@@ -16,7 +16,7 @@ from api.edge import Bugs, Edge
 from api.problems import ProblemHandlers
 from api.request_log import RequestLogging
 from api.resources import Resources, open_resources
-from api.routes import chain, grants, health, loans, operations
+from api.routes import admin_requests, chain, grants, health, loans, operations, requests
 from settings import Settings
 from startup import SettingAtFault, read_settings
 from telemetry import configure_logging
@@ -34,6 +34,7 @@ _TAGS = [
     {"name": "loans", "description": "Borrow, repay, and what is owed"},
     {"name": "operations", "description": "Where a request that moves money stands"},
     {"name": "grants", "description": "Users' consent that this partner may borrow on their lines"},
+    {"name": "requests", "description": "The log of what was asked and answered"},
     {"name": "chain", "description": "Public reads of the chain"},
     {"name": "health", "description": "For load balancers"},
 ]
@@ -64,7 +65,7 @@ def create_app(settings: Settings, *, resources: OpenResources = open_resources)
     for around in (Bugs, RequestLogging, Edge):  # from the inside out
         app.add_middleware(around, problem_base=settings.problem_base)
     ProblemHandlers(settings.problem_base).install(app)
-    for routes in (loans, operations, grants, chain, health):
+    for routes in (loans, operations, grants, requests, admin_requests, chain, health):
         app.include_router(routes.router)
     return app
 

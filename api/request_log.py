@@ -6,9 +6,10 @@ Where the row cannot be written the answer does not leave: the client is told to
 
 import asyncio
 from datetime import timedelta
+from typing import cast
 
 import structlog
-from sqlalchemy import insert, select
+from sqlalchemy import Table, insert, select
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,7 +27,7 @@ from models.tables.requests import RequestLog
 PATIENCE = timedelta(seconds=5)
 """How long an answer waits for its row. No lock of the upkeep lasts as long."""
 _ERROR = 400
-_INSERT = insert(RequestLog.__table__)
+_INSERT = insert(cast(Table, RequestLog.__table__))  # of the table, since an object's way is longer
 
 
 class RequestLogging:

@@ -132,7 +132,7 @@ class _Texts:
 
 
 def _parameter(parameter: str) -> str:
-    name, equals, value = parameter.partition("=")
+    name, equals, _ = parameter.partition("=")
     if equals and is_telling(unquote_plus(name)):
         return f"{redacted(unquote_plus(name))}={GONE}"
     reads = unquote_plus(parameter)
@@ -142,8 +142,7 @@ def _parameter(parameter: str) -> str:
 
 def _route(scope: Scope) -> str:
     """The template, so that calls of one kind are found together."""
-    path: str = getattr(scope.get("route"), "path", scope["path"])
-    return path
+    return str(getattr(scope.get("route"), "path", scope["path"]))
 
 
 def _address(scope: Scope) -> str | None:

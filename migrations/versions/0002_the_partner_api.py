@@ -23,20 +23,33 @@ CREATE TRIGGER admin_actions_never_truncated BEFORE TRUNCATE ON admin_actions
 """
 
 MONTHS = """
+CREATE TABLE request_log_else PARTITION OF request_log DEFAULT;
 CREATE FUNCTION request_log_month(day date) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
-    first date := date_trunc('month', day)::date;
+    first timestamptz := date_trunc('month', day)::timestamp AT TIME ZONE 'UTC';
+    after timestamptz := (date_trunc('month', day) + interval '1 month')::timestamp AT TIME ZONE 'UTC';
     name text := 'request_log_' || to_char(day, 'YYYY_MM');
+    moved text := format('WITH gone AS (DELETE FROM request_log_else WHERE at >= %L AND at < %L RETURNING *) '
+        'INSERT INTO %I SELECT * FROM gone', first, after, name);
 BEGIN
-    EXECUTE format('CREATE TABLE IF NOT EXISTS %I PARTITION OF request_log FOR VALUES FROM (%L) TO (%L)',
-        name, first::timestamp AT TIME ZONE 'UTC', (first + interval '1 month') AT TIME ZONE 'UTC');
+    IF EXISTS (SELECT FROM pg_inherits WHERE inhrelid = to_regclass(name) AND inhparent = 'request_log'::regclass) THEN
+        RETURN name;
+    END IF;
+    EXECUTE format('CREATE TABLE %I (LIKE request_log INCLUDING ALL)', name);
+    EXECUTE moved;
+    LOCK TABLE request_log_else IN ACCESS EXCLUSIVE MODE;
+    EXECUTE moved;
+    EXECUTE format('ALTER TABLE request_log ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name, first, after);
     RETURN name;
 END $$;
 SELECT request_log_month((now() AT TIME ZONE 'UTC')::date);
 SELECT request_log_month(((now() AT TIME ZONE 'UTC') + interval '1 month')::date);
-CREATE TABLE request_log_else PARTITION OF request_log DEFAULT;
 """
-"""A call is logged whatever happens, so what finds no month goes to ``request_log_else``, which the upkeep keeps empty."""
+"""A call is logged whatever happens, so what finds no month goes to ``request_log_else``, which the upkeep keeps empty.
+
+A month is attached, since that lets rows be inserted meanwhile, while ``PARTITION OF`` locks the whole table. What waits for it in
+``request_log_else`` moves first, and what came meanwhile under the lock, which is therefore held for a moment only.
+"""
 
 
 def upgrade() -> None:
@@ -80,9 +93,24 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("at", "id", name=op.f("pk_request_log")),
         postgresql_partition_by="RANGE (at)",
     )
+    op.create_index(
+        "ix_request_log_errors",
+        "request_log",
+        ["partner_id", "at", "id"],
+        unique=False,
+        postgresql_where=sa.text("status >= 400"),
+    )
+    op.create_index("ix_request_log_key", "request_log", ["key_prefix", "at", "id"], unique=False)
     op.create_index("ix_request_log_operation", "request_log", ["operation_id"], unique=False)
     op.create_index("ix_request_log_partner", "request_log", ["partner_id", "at", "id"], unique=False)
     op.create_index("ix_request_log_trace", "request_log", ["trace_id"], unique=False)
+    op.create_index(
+        "ix_request_log_unauthenticated",
+        "request_log",
+        ["at", "id"],
+        unique=False,
+        postgresql_where=sa.text("status = 401"),
+    )
     op.create_table(
         "admin_actions",
         sa.Column("id", sa.Text(), nullable=False),

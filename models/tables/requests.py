@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Index, func
+from sqlalchemy import Index, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import DateTime
 
@@ -19,6 +19,9 @@ class RequestLog(Base):
     __tablename__ = "request_log"
     __table_args__ = (
         Index("ix_request_log_partner", "partner_id", "at", "id"),
+        Index("ix_request_log_errors", "partner_id", "at", "id", postgresql_where=text("status >= 400")),
+        Index("ix_request_log_unauthenticated", "at", "id", postgresql_where=text("status = 401")),
+        Index("ix_request_log_key", "key_prefix", "at", "id"),
         Index("ix_request_log_trace", "trace_id"),
         Index("ix_request_log_operation", "operation_id"),
         {"postgresql_partition_by": "RANGE (at)"},
