@@ -27,6 +27,7 @@ from workflows.options import LOANS_QUEUE
 from workflows.reconcile import AuditWorkflow, ReconcileWorkflow
 from workflows.sweep import SweepWorkflow
 from workflows.sync_positions import SyncPositionsWorkflow
+from workflows.upkeep import UpkeepWorkflow
 
 CATCH_UP = timedelta(minutes=1)
 """Runs that were missed while Temporal was away are not made up for: the next one does all that they would have."""
@@ -47,6 +48,7 @@ def recurring(settings: Settings) -> Sequence[Recurring]:
         Recurring("reconcile", ReconcileWorkflow, settings.reconcile_every),
         Recurring("sweep", SweepWorkflow, settings.sweep_every),
         Recurring("sync-positions", SyncPositionsWorkflow, settings.sync_every),
+        Recurring("upkeep", UpkeepWorkflow, settings.upkeep_every),
     )
 
 

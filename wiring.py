@@ -22,14 +22,16 @@ from activities.positions import PositionActivities
 from activities.reconciliation import ReconciliationActivities
 from activities.refusals import RefusalInterceptor
 from activities.repayments import RepaymentActivities
+from activities.request_months import RequestMonths
 from activities.reviews import ReviewActivities
 from activities.settlement import SettlementActivities
 from activities.sweeps import SweepActivities
 from activities.transactions import TransactionActivities
+from activities.upkeep import UpkeepActivities, UpkeepPart
 from chain.engine_chain import EngineChain
 from chain.waiter import LegWaiter
 from models.statuses import OperationKind
-from models.tables.session import transactions
+from models.tables.session import Transaction, transactions
 from settings import Settings
 from workflows.borrow import BorrowWorkflow
 from workflows.operate import OperateWorkflow
@@ -38,6 +40,7 @@ from workflows.reconcile import AuditWorkflow, ReconcileWorkflow
 from workflows.repay import RepayWorkflow
 from workflows.sweep import SweepWorkflow
 from workflows.sync_positions import SyncPositionsWorkflow
+from workflows.upkeep import UpkeepWorkflow
 
 WAITING_SLOTS = 5_000
 STEP_SLOTS = 100
@@ -51,6 +54,7 @@ WORKFLOWS = (
     ReconcileWorkflow,
     SweepWorkflow,
     SyncPositionsWorkflow,
+    UpkeepWorkflow,
 )
 STORIES = {OperationKind.BORROW: BorrowWorkflow.__name__, OperationKind.REPAY: RepayWorkflow.__name__}
 
@@ -62,6 +66,15 @@ class Parts:
     settings: Settings
     database: AsyncEngine
     chain: EngineChain
+
+
+def upkeep_parts(transaction: Transaction, settings: Settings) -> tuple[UpkeepPart, ...]:
+    """What ``UpkeepWorkflow`` does, in this order; each part by itself."""
+    months = RequestMonths(transaction, settings.request_log_months)
+    return (
+        UpkeepPart("request log: months to come", months.make),
+        UpkeepPart("request log: months to drop", months.drop),
+    )
 
 
 def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Worker, Worker]:
@@ -79,6 +92,7 @@ def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Wo
     repayments = RepaymentActivities(transaction, chain, settings.pace, settings.residue_cap)
     reviews = ReviewActivities(transaction)
     sweeps = SweepActivities(transaction, temporal, STORIES, LOANS_QUEUE, settings.give_up_after)
+    upkeep = UpkeepActivities(transaction, upkeep_parts(transaction, settings))
     steps: list[Callable[..., Any]] = [
         CreditLineActivities(chain).check_credit_line,
         FeeActivities().calculate_fee,
@@ -120,6 +134,7 @@ def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Wo
         outside.follow_positions,
         reconciliation.look,
         sweeps.sweep,
+        upkeep.upkeep,
     ]
     interceptors = [RefusalInterceptor(), BreakageInterceptor(transaction)]
     stories = Worker(

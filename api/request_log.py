@@ -10,14 +10,15 @@ from typing import cast
 
 import structlog
 from sqlalchemy import Table, insert, select
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import DatabaseUnavailable, Unauthenticated
 from api.keys import parse_key
 from api.problems import api_problem, problem_response
-from api.request_rows import Call, bearer_of, row_of
+from api.request_rows import Call, Row, bearer_of, row_of
 from api.resources import Resources
 from api.who import Who
 from models.tables.administration import AdminKey
@@ -82,12 +83,25 @@ class _HeldAnswer:
             await self._send(message)
 
 
+async def write_row(statements: async_sessionmaker[AsyncSession], row: Row) -> None:
+    """One statement that commits by itself.
+
+    Once more where the row was on its way to the default partition when the upkeep attached the month it belongs to:
+    PostgreSQL refuses it at that very moment, and the next attempt finds the month.
+    """
+    async with statements() as session:
+        try:
+            await session.execute(_INSERT, row)
+        except IntegrityError:
+            await session.execute(_INSERT, row)
+
+
 async def _committed(call: Call) -> bool:
-    """One statement that commits by itself. False where PostgreSQL is away: then it is not known whether the row is there."""
+    """False where PostgreSQL is away: then it is not known whether the row is there."""
     resources = _resources(call)
     try:
-        async with asyncio.timeout(PATIENCE.total_seconds()), resources.statements() as session:
-            await session.execute(_INSERT, row_of(call))
+        async with asyncio.timeout(PATIENCE.total_seconds()):
+            await write_row(resources.statements, row_of(call))
     except (OperationalError, InterfaceError, PoolTimeout, TimeoutError) as error:
         structlog.get_logger(__name__).warning(
             "an answer is kept back: its log row cannot be written",
