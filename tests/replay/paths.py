@@ -1,4 +1,4 @@
-"""Every way through the two workflows, walked on the real engine; each returns the operation whose history tells it.
+"""Every way through the workflows that last, walked on the real engine; each returns the workflow whose history tells it.
 
 ``record.py`` saves these histories and ``test_histories.py`` replays them. A path that the engine no longer takes fails here,
 so that no file can tell of something else than its name says.
@@ -21,6 +21,7 @@ from tests.engine import Borrower, Engine, until
 from workflows.borrow import BorrowWorkflow
 from workflows.options import LOANS_QUEUE
 from workflows.repay import RepayWorkflow
+from workflows.upkeep import UpkeepWorkflow
 
 Walk = Callable[[Engine], Awaitable[str]]
 
@@ -210,6 +211,16 @@ async def repay_run_again(engine: Engine) -> str:
     return await lost_after(engine, await engine.repay(borrower, PART), "collect", "APPLIED")
 
 
+# By the clock
+
+
+async def upkeep(engine: Engine) -> str:
+    """The months of the request log are made."""
+    workflow_id = "upkeep"
+    await engine.temporal.execute_workflow(UpkeepWorkflow.run, id=workflow_id, task_queue=LOANS_QUEUE)
+    return workflow_id
+
+
 @dataclass(frozen=True)
 class Path:
     """``lane_runs`` is false where the walk needs the lane to be away at first, and starts it itself."""
@@ -245,6 +256,7 @@ PATHS: Mapping[str, Path] = MappingProxyType(
         "repay-refunded": Path(repay_refunded),
         "repay-refused": Path(repay_refused),
         "repay-run-again": Path(repay_run_again, lane_runs=False),
+        "upkeep": Path(upkeep),
     }
 )
 

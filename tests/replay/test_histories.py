@@ -17,6 +17,7 @@ from tests.replay.saved import load, saved_names
 from tests.replay.steps import recorded_steps, replay
 from workflows.borrow import BorrowWorkflow
 from workflows.repay import RepayWorkflow
+from workflows.upkeep import UpkeepWorkflow
 
 RECORDED = [
     "borrow-active",
@@ -41,6 +42,7 @@ RECORDED = [
     "repay-refunded",
     "repay-refused",
     "repay-run-again",
+    "upkeep",
 ]
 
 
@@ -48,7 +50,7 @@ RECORDED = [
 async def test_replays(name: str) -> None:
     """Today's workflow code takes every step that this path took when it was recorded."""
     history = load(name)
-    assert await replay(history, [BorrowWorkflow, RepayWorkflow]) == recorded_steps(history)
+    assert await replay(history, [BorrowWorkflow, RepayWorkflow, UpkeepWorkflow]) == recorded_steps(history)
 
 
 def test_every_path_is_recorded() -> None:
