@@ -15,7 +15,17 @@ from api.docs import document
 from api.edge import Edge
 from api.problems import ProblemHandlers
 from api.resources import Resources, open_resources
-from api.routes import chain, grants, health, loans, operations
+from api.routes import (
+    admin_administrators,
+    admin_grants,
+    admin_keys,
+    admin_partners,
+    chain,
+    grants,
+    health,
+    loans,
+    operations,
+)
 from settings import Settings
 from startup import SettingAtFault, read_settings
 from telemetry import configure_logging
@@ -35,6 +45,7 @@ _TAGS = [
     {"name": "grants", "description": "Users' consent that this partner may borrow on their lines"},
     {"name": "chain", "description": "Public reads of the chain"},
     {"name": "health", "description": "For load balancers"},
+    {"name": "admin", "description": "For administrators: partners, their keys and grants, and who changed what"},
 ]
 
 OpenResources = Callable[[Settings, AsyncExitStack], Awaitable[Resources]]
@@ -63,6 +74,8 @@ def create_app(settings: Settings, *, resources: OpenResources = open_resources)
     app.add_middleware(Edge, problem_base=settings.problem_base)
     ProblemHandlers(settings.problem_base).install(app)
     for routes in (loans, operations, grants, chain, health):
+        app.include_router(routes.router)
+    for routes in (admin_partners, admin_keys, admin_grants, admin_administrators):
         app.include_router(routes.router)
     return app
 
