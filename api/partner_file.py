@@ -175,7 +175,12 @@ class _Reader:
             return self._object(start, depth)
         if opening == "[":
             return self._list(start, depth)
-        value, end = self._scalars.raw_decode(self._text, start)
+        try:
+            value, end = self._scalars.raw_decode(self._text, start)
+        except json.JSONDecodeError:
+            raise
+        except ValueError as error:  # no number, or one of thousands of digits
+            raise json.JSONDecodeError(str(error), self._text, start) from None
         return Node(value, self._line(start)), end
 
     def _object(self, start: int, depth: int) -> tuple[Node, int]:
@@ -226,4 +231,4 @@ class _Reader:
 
     @staticmethod
     def _no_constant(name: str) -> None:
-        raise json.JSONDecodeError(f"{name} is no number", name, 0)
+        raise ValueError(f"{name} is no number")
