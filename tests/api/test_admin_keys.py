@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from models.statuses import AdminActionKind
 from models.tables.partners import ApiKey
 from settings import Settings
 from tests.api.admin import Admin, new_admin
@@ -119,7 +120,7 @@ async def test_a_revoked_key_fails_on_its_very_next_call(admin: Admin, desk: Des
     first = (await admin.get("/partners/acme/keys"))["keys"][0]["revoked_at"]
     await admin.delete(path)
     assert (await admin.get("/partners/acme/keys"))["keys"][0]["revoked_at"] == first
-    assert [each for each, _ in await admin.actions()].count("REVOKE_KEY") == 1
+    assert [each for each, _ in await admin.actions()].count(AdminActionKind.REVOKE_KEY) == 1
     problem(await admin.ask("PATCH", path, {"label": "x"}), 409, "key_over")
     problem(await admin.ask("POST", f"{path}/rotate", {}), 409, "key_over")
 
@@ -134,7 +135,7 @@ async def test_a_key_of_another_partner_is_not_there(admin: Admin, desk: Desk) -
 
 async def test_a_rotated_key_works_on_beside_the_new_one(admin: Admin) -> None:
     """The new key has the old one's settings, and the old one ends a day from now."""
-    terms = {"scopes": ["read"], "label": "till", "allowed_networks": ["0.0.0.0/0"], "must_sign": True}
+    terms: dict[str, Any] = {"scopes": ["read"], "label": "till", "allowed_networks": ["0.0.0.0/0"], "must_sign": True}
     old = await admin.issue_key(**terms)
     new = await admin.post(f"/partners/acme/keys/{old['key_id']}/rotate", {})
     assert new["signing_secret"] not in (None, old["signing_secret"])

@@ -128,7 +128,7 @@ async def test_an_import_changes_no_settlement_address(desk: Desk, run: Run, fil
 
 async def test_an_import_suspends_and_never_reactivates(desk: Desk, run: Run, file: Path) -> None:
     """A list may be older than the suspension."""
-    entry = _entry()
+    entry, said = _entry(), ""
     for status in ("ACTIVE", "SUSPENDED", "ACTIVE"):
         _write(file, _text(entry | {"status": status}))
         _, said = await run("import", str(file))
