@@ -149,6 +149,11 @@ class Settings(DatabaseSettings):
         )
 
     @property
+    def demands_clearance(self) -> bool:
+        """Whether only a verified partner with a signed contract may borrow: where the money is real."""
+        return self.key_mode == "live"
+
+    @property
     def sealer(self) -> Sealer | None:
         return None if self.sealing_key is None else Sealer(bytes.fromhex(self.sealing_key.get_secret_value()))
 

@@ -86,7 +86,9 @@ def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Wo
     limits = LimitActivities(transaction, chain, settings.pace, settings.residue_cap)
     operators = OperatorActivities(transaction, chain)
     outside = OutsideActivities(transaction, chain)
-    partners = PartnerActivities(transaction, chain.chain_id, chain.oaid_address)
+    partners = PartnerActivities(
+        transaction, chain.chain_id, chain.oaid_address, demands_clearance=settings.demands_clearance
+    )
     positions = PositionActivities(transaction, chain)
     reconciliation = ReconciliationActivities(transaction, chain)
     repayments = RepaymentActivities(transaction, chain, settings.pace, settings.residue_cap)

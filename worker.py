@@ -50,6 +50,7 @@ def lane_config(settings: Settings) -> LaneConfig:
         vault=settings.vault_address,
         allowance_target=settings.allowance_target,
         treasury=frozenset(settings.treasury_addresses),
+        demands_clearance=settings.demands_clearance,
         finality=settings.finality,
         gas_margin=settings.gas_margin,
         max_fee_cap=settings.max_fee_cap,

@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 
-from models.errors import GrantRequired, InvariantBroken, KeyNotValid, PartnerNotActive, ScopeMissing
+from models.errors import GrantRequired, InvariantBroken, KeyNotValid, PartnerNotActive, PartnerNotCleared, ScopeMissing
 from models.messages.borrow import Authorization, AuthorizeBorrow, BorrowRequest
 from models.messages.repay import Authorized, AuthorizeRepayment
 from models.statuses import GrantEvidence, PartnerStatus, Scope
@@ -16,18 +16,24 @@ from models.tables.session import Transaction
 
 
 class PartnerActivities:
-    """Reads only; ``chain_id`` and ``oaid_address`` say for which credit lines a grant counts."""
+    """Reads only; ``chain_id`` and ``oaid_address`` say for which credit lines a grant counts.
 
-    def __init__(self, transaction: Transaction, chain_id: int, oaid_address: str) -> None:
+    ``demands_clearance``: only a partner that is verified and has signed its contract may borrow.
+    """
+
+    def __init__(self, transaction: Transaction, chain_id: int, oaid_address: str, *, demands_clearance: bool) -> None:
         self._transaction = transaction
         self._chain_id = chain_id
         self._oaid_address = oaid_address
+        self._demands_clearance = demands_clearance
 
     @activity.defn
     async def authorize_partner(self, asked: AuthorizeBorrow) -> Authorization:
-        """Raises PartnerNotActive, KeyNotValid, ScopeMissing or GrantRequired."""
+        """Raises PartnerNotActive, KeyNotValid, ScopeMissing, PartnerNotCleared or GrantRequired."""
         async with self._transaction() as session:
             partner = await _authorized(session, asked.operation_id, Scope.BORROW)
+            if self._demands_clearance and not partner.cleared:
+                raise PartnerNotCleared
             grant = await self._live_grant(session, partner.id, asked.request)
             return Authorization(
                 partner_id=partner.id,

@@ -16,7 +16,19 @@ from api.edge import Bugs, Edge
 from api.problems import ProblemHandlers
 from api.request_log import RequestLogging
 from api.resources import Resources, open_resources
-from api.routes import admin_requests, chain, grants, health, loans, operations, requests
+from api.routes import (
+    admin_administrators,
+    admin_grants,
+    admin_keys,
+    admin_partners,
+    admin_requests,
+    chain,
+    grants,
+    health,
+    loans,
+    operations,
+    requests,
+)
 from settings import Settings
 from startup import SettingAtFault, read_settings
 from telemetry import configure_logging
@@ -37,7 +49,23 @@ _TAGS = [
     {"name": "requests", "description": "The log of what was asked and answered"},
     {"name": "chain", "description": "Public reads of the chain"},
     {"name": "health", "description": "For load balancers"},
+    {"name": "admin", "description": "For administrators: partners, their keys and grants, and who changed what"},
 ]
+
+ROUTES = (
+    loans,
+    operations,
+    grants,
+    requests,
+    chain,
+    health,
+    admin_partners,
+    admin_keys,
+    admin_grants,
+    admin_administrators,
+    admin_requests,
+)
+"""In the order of the document."""
 
 OpenResources = Callable[[Settings, AsyncExitStack], Awaitable[Resources]]
 
@@ -65,7 +93,7 @@ def create_app(settings: Settings, *, resources: OpenResources = open_resources)
     for around in (Bugs, RequestLogging, Edge):  # from the inside out
         app.add_middleware(around, problem_base=settings.problem_base)
     ProblemHandlers(settings.problem_base).install(app)
-    for routes in (loans, operations, grants, requests, admin_requests, chain, health):
+    for routes in ROUTES:
         app.include_router(routes.router)
     return app
 

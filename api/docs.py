@@ -57,6 +57,7 @@ LINE: tuple[Kind, ...] = (errors.CreditLineNotFound, errors.CreditLineInactive, 
 MONEY: tuple[Kind, ...] = (WorkflowsUnavailable, errors.IdempotencyKeyReused, errors.KeyNotValid, errors.NotStarted)
 BORROW: tuple[Kind, ...] = (
     *LINE,
+    errors.PartnerNotCleared,
     errors.GrantRequired,
     errors.InsufficientCredit,
     errors.LtvExceeded,
@@ -114,6 +115,13 @@ _SAMPLES: Mapping[str, Any] = {
     "oaid_token_id": 1,
     "position_id": 1,
     "nonce": 7301,
+    "partner_id": "acme",
+    "address": "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC",
+    "change_id": "change_01JV9Y6E0SVH1Q5C3M2N8P4R7T",
+    "state": "CANCELLED",
+    "key_id": "key_01JV9Y6E0SVH1Q5C3M2N8P4R7T",
+    "administrator_id": "adm_01JV9Y6E0SVH1Q5C3M2N8P4R7T",
+    "name": "Grace Hopper",
 }
 _SAMPLE_AMOUNT = 5_000_000_000
 

@@ -13,7 +13,7 @@ from api.typed_data import Consent
 from chain.client import ChainClient
 from chain.codec import Function, attempt, checksum
 from chain.contracts.oaid import CreditLine, Oaid
-from chain.contracts.solvency_vault import SolvencyVault
+from chain.contracts.solvency_vault import Position, SolvencyVault
 from chain.errors import MalformedAnswer
 from models.errors import (
     CreditLineInactive,
@@ -152,18 +152,40 @@ async def _signed_by_contract(chain: ChainClient, consent: Consent, signature: b
     return answer == _MAGIC
 
 
-async def _owned_line(resources: Resources, body: GrantBody) -> CreditLine:
-    """The line, which the user's wallet itself owns now. Where the platform wallet does, no signature can count."""
+async def line_on_record(
+    resources: Resources, oaid_token_id: int, user_wallet: str, expires_at: datetime
+) -> CreditLine:
+    """The line of an administrator's record: the user's now, or the platform wallet's, which holds it for him.
+
+    Asks the chain, so it must not be called inside a transaction.
+    Raises GrantExpired, CreditLineNotFound, CreditLineInactive or WalletNotOwner.
+    """
+    if expires_at <= datetime.now(UTC):
+        raise GrantExpired(expires_at.isoformat())
+    line, position = await _active_line(resources, oaid_token_id)
+    if user_wallet == line.user or resources.settings.platform_wallet in (line.user, position.user):
+        return line
+    raise WalletNotOwner(oaid_token_id, user_wallet)
+
+
+async def _active_line(resources: Resources, oaid_token_id: int) -> tuple[CreditLine, Position]:
+    """Raises CreditLineNotFound or CreditLineInactive."""
     settings, chain = resources.settings, resources.chain
     head = (await chain.head()).number
-    (line,) = await chain.read(Oaid(settings.oaid_address).get_credit_line(body.oaid_token_id), block=head)
+    (line,) = await chain.read(Oaid(settings.oaid_address).get_credit_line(oaid_token_id), block=head)
     if not line.exists:
-        raise CreditLineNotFound(body.oaid_token_id)
-    if not line.active:
-        raise CreditLineInactive(body.oaid_token_id)
+        raise CreditLineNotFound(oaid_token_id)
     vault = SolvencyVault(settings.vault_address)
     (position,) = await chain.read(vault.get_position(line.solvency_position_id), block=head)
-    if settings.platform_wallet in (line.user, position.user):
+    if not line.active:
+        raise CreditLineInactive(oaid_token_id)
+    return line, position
+
+
+async def _owned_line(resources: Resources, body: GrantBody) -> CreditLine:
+    """The line, which the user's wallet itself owns now. Where the platform wallet does, no signature can count."""
+    line, position = await _active_line(resources, body.oaid_token_id)
+    if resources.settings.platform_wallet in (line.user, position.user):
         raise GrantInvalid(
             f"The platform wallet holds credit line {body.oaid_token_id}, so a user's signature proves nothing about whose "
             "it is. An administrator's record is needed; contact the operator."

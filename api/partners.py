@@ -1,16 +1,17 @@
-"""``python -m api.partners``: partners, keys and grants from the command line, until there is an admin API."""
+"""``python -m api.partners``: partners, keys, grants and administrators from the command line, and the import of a list."""
 
 import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
-from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.administration import AdministrationRefused, IssuedKey, create_partner, issue_key, record_grant
 from api.administration import revoke_key as revoke
 from api.administration import set_status as change_status
+from api.administrators_command import administrator_commands, aware_time
+from api.import_command import import_command
 from models.statuses import PartnerStatus, PartnerTier, Scope
 from models.tables.session import open_database, transactions
 from settings import Settings
@@ -50,6 +51,8 @@ async def _create(session: AsyncSession, settings: Settings, asked: argparse.Nam
         fee_bps=asked.fee_bps,
         daily_limit=asked.daily_limit,
         total_limit=asked.total_limit,
+        kyc_verified=asked.kyc_verified,
+        contract_signed=asked.contract_signed,
         engine_addresses=settings.engine_addresses,
     )
     return _shown_once(issued)
@@ -73,7 +76,7 @@ async def _revoke_key(session: AsyncSession, _: Settings, asked: argparse.Namesp
 
 
 async def _set_status(session: AsyncSession, _: Settings, asked: argparse.Namespace) -> str:
-    await change_status(session, asked.partner, PartnerStatus(asked.status))
+    await change_status(session, asked.partner, PartnerStatus(asked.status), reason=asked.reason)
     return f"{asked.partner} is {asked.status}"
 
 
@@ -97,7 +100,9 @@ def _shown_once(issued: IssuedKey) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m api.partners", description="Partners, their keys and grants.")
+    parser = argparse.ArgumentParser(
+        prog="python -m api.partners", description="Partners, their keys and grants, and who administers them."
+    )
     commands = parser.add_subparsers(required=True)
     _create_command(commands.add_parser("create", help="a partner, its settlement address and its first key"))
     _issue_key_command(commands.add_parser("issue-key", help="one more key for a partner"))
@@ -105,10 +110,13 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("set-status", help="suspend a partner, or let it work again")
     status.add_argument("--partner", required=True)
     status.add_argument("--status", required=True, choices=[str(word) for word in PartnerStatus])
+    status.add_argument("--reason")
     status.set_defaults(do=_set_status)
     revoked = commands.add_parser("revoke-key", help="refuse a key from now on")
     revoked.add_argument("--key", required=True, help="the key's id, never the key itself")
     revoked.set_defaults(do=_revoke_key)
+    administrator_commands(commands.add_parser("admin", help="administrators and their keys, the first one included"))
+    import_command(commands.add_parser("import", help="partners as a file lists them, all or none"))
     return parser
 
 
@@ -120,6 +128,8 @@ def _create_command(command: argparse.ArgumentParser) -> None:
     command.add_argument("--fee-bps", type=int)
     command.add_argument("--daily-limit", type=int, help="in base units of USDC")
     command.add_argument("--total-limit", type=int, help="in base units of USDC")
+    command.add_argument("--kyc-verified", action="store_true", help="needed to borrow live")
+    command.add_argument("--contract-signed", action="store_true", help="needed to borrow live")
     command.add_argument("--mode", choices=["live", "sandbox"])
     command.set_defaults(do=_create)
 
@@ -127,7 +137,7 @@ def _create_command(command: argparse.ArgumentParser) -> None:
 def _issue_key_command(command: argparse.ArgumentParser) -> None:
     command.add_argument("--partner", required=True)
     command.add_argument("--scopes", default=",".join(Scope), help="comma-separated")
-    command.add_argument("--expires", type=_time)
+    command.add_argument("--expires", type=aware_time)
     command.add_argument("--mode", choices=["live", "sandbox"])
     command.set_defaults(do=_issue_key)
 
@@ -138,16 +148,9 @@ def _grant_command(command: argparse.ArgumentParser) -> None:
     command.add_argument("--position-id", required=True, type=int)
     command.add_argument("--user-wallet", required=True)
     command.add_argument("--max-amount", required=True, type=int, help="in base units of USDC")
-    command.add_argument("--expires", required=True, type=_time)
+    command.add_argument("--expires", required=True, type=aware_time)
     command.add_argument("--reason", required=True)
     command.set_defaults(do=_grant)
-
-
-def _time(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise argparse.ArgumentTypeError(f"'{text}' names no time zone; write it like 2030-01-01T00:00:00Z")
-    return moment
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What must still be allowed in the transaction that gives a leg its nonce (money.md sections 2 and 5).
 
 A partner that is suspended, a key or grant that is revoked and a cancel request stop a borrow or a collection until then,
-and not after. The rows are locked FOR SHARE, so a suspension that was answered is seen by every later nonce. They are
+and not after; a clearance that is withdrawn stops a borrow. The rows are locked FOR SHARE, so a suspension that was answered is seen by every later nonce. They are
 locked class by class in the order that holds everywhere: operation, partner, key, grant; then signer and transaction.
 """
 
@@ -28,14 +28,17 @@ class _Standing:
     cancelled: bool
 
 
-async def lock_and_judge(session: AsyncSession, legs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+async def lock_and_judge(
+    session: AsyncSession, legs: Sequence[tuple[str, str]], *, demands_clearance: bool
+) -> dict[tuple[str, str], str]:
     """Locks the operations of these (operation, leg) pairs; says which may not be sent any more, and why."""
     standings = await _operations(session, {operation_id for operation_id, _ in legs})
     gated = [(operation_id, leg) for operation_id, leg in legs if leg in _GATED]
     if not gated:
         return {}
     concerned = [standings[operation_id] for operation_id, _ in gated]
-    partners = await _inactive_partners(session, {each.partner_id for each in concerned if each.partner_id is not None})
+    partners = await _partners(session, {each.partner_id for each in concerned if each.partner_id is not None})
+    inactive, uncleared = _inactive(partners), _uncleared(partners, demanded=demands_clearance)
     keys = await _invalid_keys(session, {each.api_key_id for each in concerned if each.api_key_id is not None})
     ungranted = await _revoked_grants(session, [operation_id for operation_id, leg in gated if leg == LegName.BORROW])
     reasons = {}
@@ -43,7 +46,8 @@ async def lock_and_judge(session: AsyncSession, legs: Sequence[tuple[str, str]])
         standing = standings[operation_id]
         reason = (
             ("a cancellation was asked for" if standing.cancelled else None)
-            or partners.get(standing.partner_id or "")
+            or inactive.get(standing.partner_id or "")
+            or (uncleared.get(standing.partner_id or "") if leg == LegName.BORROW else None)
             or keys.get(standing.api_key_id or "")
             or (ungranted.get(operation_id) if leg == LegName.BORROW else None)
         )
@@ -58,10 +62,21 @@ async def _operations(session: AsyncSession, ids: Collection[str]) -> Mapping[st
     return {row.id: _Standing(row.partner_id, row.api_key_id, row.cancel_requested_at is not None) for row in rows}
 
 
-async def _inactive_partners(session: AsyncSession, ids: Collection[str]) -> Mapping[str, str]:
-    query = select(Partner.id, Partner.status).where(Partner.id.in_(ids)).order_by(Partner.id)
-    rows = await _shared(session, query)
-    return {row.id: f"the partner is {row.status}" for row in rows if row.status is not PartnerStatus.ACTIVE}
+async def _partners(session: AsyncSession, ids: Collection[str]) -> Sequence[Row[*tuple[Any, ...]]]:
+    query = select(Partner.id, Partner.status, Partner.kyc_verified, Partner.contract_signed)
+    return await _shared(session, query.where(Partner.id.in_(ids)).order_by(Partner.id))
+
+
+def _inactive(partners: Sequence[Row[*tuple[Any, ...]]]) -> Mapping[str, str]:
+    return {row.id: f"the partner is {row.status}" for row in partners if row.status is not PartnerStatus.ACTIVE}
+
+
+def _uncleared(partners: Sequence[Row[*tuple[Any, ...]]], *, demanded: bool) -> Mapping[str, str]:
+    return {
+        row.id: "the partner is no longer cleared to borrow"
+        for row in partners
+        if demanded and not (row.kyc_verified and row.contract_signed)
+    }
 
 
 async def _invalid_keys(session: AsyncSession, ids: Collection[str]) -> Mapping[str, str]:

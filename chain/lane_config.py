@@ -46,6 +46,8 @@ class LaneConfig:
     vault: ChecksumAddress
     allowance_target: int
     treasury: frozenset[ChecksumAddress] = frozenset()
+    demands_clearance: bool = True
+    """Only a partner that is verified and has signed its contract may borrow; a sandbox lets every one."""
 
     finality: Finality = field(default_factory=Finality)
     gas_margin: Decimal = Decimal("1.3")

@@ -155,7 +155,7 @@ class Preparer:
     async def _store(self, legs: Sequence[QueuedLeg], attempts: Sequence[NewAttempt], first_nonce: int) -> _Stored:
         """The transaction that decides: each leg is judged again under locks, and what passes gets its nonce."""
         async with self._term.transaction() as session:
-            forbidden = await lock_and_judge(session, [(leg.operation_id, leg.leg) for leg in legs])
+            forbidden = await self._judge(session, legs)
             standing = await lock_signer(session, self._config)
             if standing.paused or standing.next_nonce != first_nonce:
                 return _NOTHING
@@ -171,6 +171,10 @@ class Preparer:
         self._park(unpaid)
         self._tell(refused, unpaid)
         return _Stored([StoredAttempt.of(each) for each in going], again=len(going) < len(passed))
+
+    async def _judge(self, session: AsyncSession, legs: Sequence[QueuedLeg]) -> dict[tuple[str, str], str]:
+        pairs = [(leg.operation_id, leg.leg) for leg in legs]
+        return await lock_and_judge(session, pairs, demands_clearance=self._config.demands_clearance)
 
     async def _move_next_nonce(self, session: AsyncSession, nonce: int) -> None:
         statement = (

@@ -125,7 +125,7 @@ def upgrade() -> None:
         sa.Column("trace_id", sa.Text(), nullable=True),
         sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint(
-            "action IN ('APPLY_SETTLEMENT_ADDRESS', 'APPROVE_SETTLEMENT_ADDRESS', 'CANCEL_SETTLEMENT_ADDRESS', 'CHANGE_KEY', 'CHANGE_PARTNER', 'CREATE_ADMINISTRATOR', 'CREATE_PARTNER', 'DISABLE_ADMINISTRATOR', 'IMPORT_PARTNER', 'ISSUE_ADMIN_KEY', 'ISSUE_KEY', 'REACTIVATE_PARTNER', 'RECORD_GRANT', 'REQUEST_SETTLEMENT_ADDRESS', 'REVOKE_ADMIN_KEY', 'REVOKE_GRANT', 'REVOKE_KEY', 'ROTATE_KEY', 'SUSPEND_PARTNER')",
+            "action IN ('APPLY_SETTLEMENT_ADDRESS', 'APPROVE_SETTLEMENT_ADDRESS', 'CANCEL_SETTLEMENT_ADDRESS', 'CHANGE_KEY', 'CHANGE_PARTNER', 'CREATE_ADMINISTRATOR', 'CREATE_PARTNER', 'DEACTIVATE_PARTNER', 'DISABLE_ADMINISTRATOR', 'IMPORT_PARTNER', 'ISSUE_ADMIN_KEY', 'ISSUE_KEY', 'REACTIVATE_PARTNER', 'RECORD_GRANT', 'REQUEST_SETTLEMENT_ADDRESS', 'REVOKE_ADMIN_KEY', 'REVOKE_GRANT', 'REVOKE_KEY', 'ROTATE_KEY', 'SUSPEND_PARTNER')",
             name=op.f("ck_admin_actions_action_is_known"),
         ),
         sa.ForeignKeyConstraint(
@@ -142,6 +142,7 @@ def upgrade() -> None:
         sa.Column("administrator_id", sa.Text(), nullable=False),
         sa.Column("prefix", sa.Text(), nullable=False),
         sa.Column("secret_hash", sa.Text(), nullable=False),
+        sa.Column("issued_by", sa.Text(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
@@ -149,6 +150,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["administrator_id"], ["administrators.id"], name=op.f("fk_admin_keys_administrator_id")
         ),
+        sa.ForeignKeyConstraint(["issued_by"], ["administrators.id"], name=op.f("fk_admin_keys_issued_by")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_admin_keys")),
         sa.UniqueConstraint("secret_hash", name=op.f("uq_admin_keys_secret_hash")),
     )
@@ -190,6 +192,13 @@ def upgrade() -> None:
         "uq_settlement_changes_one_open",
         "settlement_changes",
         ["partner_id"],
+        unique=True,
+        postgresql_where=sa.text("state IN ('APPROVED', 'REQUESTED')"),
+    )
+    op.create_index(
+        "uq_settlement_changes_one_open_address",
+        "settlement_changes",
+        ["address"],
         unique=True,
         postgresql_where=sa.text("state IN ('APPROVED', 'REQUESTED')"),
     )

@@ -12,6 +12,17 @@ class PartnerNotActive(NotAllowed):
         super().__init__(f"This partner is {status}; only an ACTIVE partner may borrow or repay. Contact the operator.")
 
 
+class PartnerNotCleared(NotAllowed):
+    code = "partner_not_cleared"
+    title = "The partner may not borrow yet"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A partner borrows live once it is verified (KYC) and its contract is signed, which the operator must both have "
+            "recorded. Repayments are possible. Contact the operator."
+        )
+
+
 class KeyNotValid(NotAllowed):
     code = "key_not_valid"
     title = "The API key is no longer valid"

@@ -8,6 +8,7 @@
     │   ├── NotFound (404)          the thing is not there, or is another partner's
     │   ├── Conflict (409)          something that exists stands against it
     │   ├── RuleBroken (422)        a limit or a rule of the credit line, the chain or the partner
+    │   ├── AdministrationRefused   what an administrator asked for cannot be had; each leaf has its own status
     │   └── OrderRefused (409)      an operator's order does not fit the rows or the chain; no partner ever sees one
     └── InvariantBroken             a bug or a tampered row: never swallowed, the workflow retries and an operator is told
 

@@ -29,6 +29,8 @@ class AdminKey(Base):
     administrator_id: Mapped[str] = mapped_column(ForeignKey("administrators.id"), index=True)
     prefix: Mapped[str]
     secret_hash: Mapped[str] = mapped_column(unique=True)
+    issued_by: Mapped[str | None] = mapped_column(ForeignKey("administrators.id"))
+    """Whoever issued a key has seen it; None: it was issued by command."""
     created_at: Mapped[CreatedAt]
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
@@ -79,6 +81,12 @@ class SettlementChange(Base):
         Index(
             "uq_settlement_changes_one_open",
             "partner_id",
+            unique=True,
+            postgresql_where=text("state IN ('APPROVED', 'REQUESTED')"),
+        ),
+        Index(
+            "uq_settlement_changes_one_open_address",
+            "address",
             unique=True,
             postgresql_where=text("state IN ('APPROVED', 'REQUESTED')"),
         ),

@@ -52,6 +52,10 @@ class Partner(Base):
     created_at: Mapped[CreatedAt]
     changed_at: Mapped[CreatedAt]
 
+    @property
+    def cleared(self) -> bool:
+        return self.kyc_verified and self.contract_signed
+
 
 class SettlementAddress(Base):
     """An address belongs to one partner for ever, so that a transfer from it names its partner (money.md section 5)."""

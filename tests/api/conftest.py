@@ -14,6 +14,7 @@ from models.tables.session import Transaction, open_database, transactions
 from models.tables.transactions import ChainSigner
 from sandbox.services import Anvil, Temporal
 from settings import Settings
+from tests.api.admin import Admin, new_admin
 from tests.api.desk import USD, Desk, approve_engine, new_partner, served, working
 from tests.chain.world import World, new_sender
 
@@ -84,6 +85,16 @@ async def desk(settings: Settings, transaction: Transaction, lent_world: World, 
     partner = await new_partner(transaction, "acme")
     async with served(settings) as http:
         yield Desk(http, settings, transaction, lent_world, partner, user_key)
+
+
+@pytest_asyncio.fixture
+async def admin(desk: Desk) -> Admin:
+    return await new_admin(desk, "Ada")
+
+
+@pytest_asyncio.fixture
+async def second_admin(desk: Desk) -> Admin:
+    return await new_admin(desk, "Grace")
 
 
 @pytest_asyncio.fixture

@@ -37,6 +37,8 @@ def partner_row(partner_id: str, settlement: str) -> Partner:
         daily_borrow_limit=10**12,
         total_borrow_limit=10**12,
         settlement_address=settlement,
+        kyc_verified=True,
+        contract_signed=True,
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from models.messages.legs import CollectCall
-from models.statuses import PartnerStatus, TransactionState
+from models.statuses import IN_FLIGHT_STATES, PartnerStatus, TransactionState
 from models.tables.operations import Operation
 from models.tables.partners import ApiKey, CreditLineGrant, Partner
 from models.tables.transactions import ChainSigner
@@ -22,6 +22,16 @@ Stop = Callable[[Desk], Awaitable[None]]
 async def _suspend(desk: Desk) -> None:
     async with desk.transaction() as session:
         await session.execute(update(Partner).values(status=PartnerStatus.SUSPENDED))
+
+
+async def _withdraw_kyc(desk: Desk) -> None:
+    async with desk.transaction() as session:
+        await session.execute(update(Partner).values(kyc_verified=False))
+
+
+async def _withdraw_contract(desk: Desk) -> None:
+    async with desk.transaction() as session:
+        await session.execute(update(Partner).values(contract_signed=False))
 
 
 async def _revoke_key(desk: Desk) -> None:
@@ -81,6 +91,31 @@ async def test_a_borrow_that_is_no_longer_allowed_is_abandoned(desk: Desk, stop:
     assert (row.reason, row.nonce) == (reason, None)
     assert behind.nonce == 0
     assert len(await desk.attempts()) == 1
+
+
+@pytest.mark.parametrize("withdraw", [_withdraw_kyc, _withdraw_contract])
+async def test_a_borrow_whose_clearance_was_withdrawn_is_abandoned(desk: Desk, withdraw: Stop) -> None:
+    """Either half of a clearance that is gone stops a borrow before its nonce; a repayment is collected all the same."""
+    await desk.lane_known()
+    operation_id = await desk.operation()
+    await desk.queue(desk.borrow(operation_id))
+    collected = await desk.operation()
+    await desk.queue(desk.plan(collected, "collect", CollectCall(payer=SETTLEMENT, amount=USD)))
+    await withdraw(desk)
+    async with desk.running():
+        row = await desk.until(operation_id, "borrow", TransactionState.ABANDONED)
+        await desk.until(collected, "collect", *IN_FLIGHT_STATES, TransactionState.FINAL_REVERTED)
+    assert row.reason == "the partner is no longer cleared to borrow"
+
+
+async def test_a_sandbox_lets_a_partner_borrow_without_a_clearance(desk: Desk) -> None:
+    """Where no clearance is demanded, none is missed."""
+    await desk.lane_known()
+    operation_id = await desk.operation()
+    await desk.queue_simulated(desk.borrow(operation_id))
+    await _withdraw_kyc(desk)
+    async with desk.running(desk.lane(demands_clearance=False)):
+        await desk.until(operation_id, "borrow", TransactionState.FINAL_OK)
 
 
 async def test_the_last_word_is_spoken_when_the_nonce_is_taken(desk: Desk) -> None:

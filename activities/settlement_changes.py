@@ -1,0 +1,53 @@
+"""Applying the changes of settlement addresses that two administrators agreed on and whose delay is over (ADR 0021)."""
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from activities.limit_book import lock_partner
+from models.errors import InvariantBroken
+from models.statuses import AdminActionKind, SettlementChangeState
+from models.tables.admin_book import UPKEEP, record_action
+from models.tables.administration import SettlementChange
+from models.tables.partners import SettlementAddress
+
+
+async def apply_due_changes(session: AsyncSession) -> int:
+    """How many were applied. What is due is due by the database's clock.
+
+    Each takes its partner's lock first, as a reservation does: a loan is reserved with the old address or with the new one,
+    and keeps it. Raises InvariantBroken where the address has become another partner's.
+    """
+    due = select(SettlementChange.id, SettlementChange.partner_id).where(*_due()).order_by(SettlementChange.partner_id)
+    found = (await session.execute(due)).all()
+    return sum([await _apply(session, change_id, partner_id) for change_id, partner_id in found])
+
+
+async def _apply(session: AsyncSession, change_id: str, partner_id: str) -> bool:
+    partner = await lock_partner(session, partner_id)
+    again = select(SettlementChange).where(SettlementChange.id == change_id, *_due()).with_for_update()
+    change = await session.scalar(again.execution_options(populate_existing=True))
+    if change is None:
+        return False  # cancelled, or applied by another, since it was found
+    await _register(session, partner_id, change.address)
+    before = {"settlement_address": partner.settlement_address, "state": str(change.state)}
+    partner.settlement_address, change.state = change.address, SettlementChangeState.APPLIED
+    partner.changed_at = change.applied_at = func.now()
+    after = {"settlement_address": change.address, "state": str(change.state)}
+    kind = AdminActionKind.APPLY_SETTLEMENT_ADDRESS
+    record_action(session, UPKEEP, kind, change_id, partner_id=partner_id, before=before, after=after)
+    await session.flush()
+    return True
+
+
+async def _register(session: AsyncSession, partner_id: str, address: str) -> None:
+    """From now on it is this partner's for ever. It was kept free for it, or was its own before."""
+    adding = insert(SettlementAddress).values(address=address, partner_id=partner_id)
+    await session.execute(adding.on_conflict_do_nothing())
+    owner = await session.scalar(select(SettlementAddress.partner_id).where(SettlementAddress.address == address))
+    if owner != partner_id:
+        raise InvariantBroken(f"{address} was kept for partner {partner_id}, and is {owner}'s")
+
+
+def _due() -> tuple[ColumnElement[bool], ...]:
+    return (SettlementChange.state == SettlementChangeState.APPROVED, SettlementChange.not_before <= func.now())
