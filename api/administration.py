@@ -46,6 +46,7 @@ async def create_partner(
     fee_bps: int | None = None,
     daily_limit: int | None = None,
     total_limit: int | None = None,
+    requests_per_minute: int | None = None,
     engine_addresses: Collection[str] = (),
 ) -> IssuedKey:
     """An ACTIVE partner with a first key of all scopes. Limits in base units; what is not given is its tier's.
@@ -65,6 +66,7 @@ async def create_partner(
         fee_bps=terms.fee_bps if fee_bps is None else fee_bps,
         daily_borrow_limit=terms.daily_borrow_limit if daily_limit is None else daily_limit,
         total_borrow_limit=terms.total_borrow_limit if total_limit is None else total_limit,
+        requests_per_minute=requests_per_minute,
         settlement_address=await _register_address(session, partner_id, settlement_address, engine_addresses),
     )
     session.add(partner)

@@ -11,6 +11,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
+from api.addresses import networks
 from api.docs import document
 from api.edge import Edge
 from api.problems import ProblemHandlers
@@ -60,7 +61,7 @@ def create_app(settings: Settings, *, resources: OpenResources = open_resources)
         redirect_slashes=False,
     )
     app.state.problem_base = settings.problem_base
-    app.add_middleware(Edge, problem_base=settings.problem_base)
+    app.add_middleware(Edge, problem_base=settings.problem_base, proxies=networks(settings.trusted_proxies))
     ProblemHandlers(settings.problem_base).install(app)
     for routes in (loans, operations, grants, chain, health):
         app.include_router(routes.router)
@@ -106,6 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # it would believe X-Forwarded-For of any peer on this machine; api/addresses.py reads it
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     _Server(config, app).run()

@@ -3,10 +3,13 @@
 Plain ASGI, since anything heavier would cost each borrow more than the routes themselves do.
 """
 
+from collections.abc import Sequence
+
 import structlog
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.addresses import Network, client_address
 from api.errors import MAX_BODY, InternalError, PayloadTooLarge
 from api.problems import api_problem, problem_response
 from api.trace import trace_of
@@ -14,24 +17,27 @@ from api.who import Who
 
 
 class Edge:
-    def __init__(self, app: ASGIApp, *, problem_base: str) -> None:
+    def __init__(self, app: ASGIApp, *, problem_base: str, proxies: Sequence[Network] = ()) -> None:
         self._app = app
         self._base = problem_base
+        self._proxies = proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         trace = trace_of(scope["headers"])
-        scope.setdefault("state", {}).update(trace=trace, who=Who())
+        address = client_address(scope, self._proxies)
         answer = _Answer(send)
+        who = Who(address=None if address is None else str(address))
+        scope.setdefault("state", {}).update(trace=trace, who=who, answer_headers=answer.headers)
         try:
             await self._app(scope, _limited(scope, receive), answer.send)
         except Exception:
             structlog.get_logger(__name__).exception("unexpected failure", trace_id=trace.id, path=scope["path"])
             if answer.started:
                 raise
-            await problem_response(api_problem(InternalError(), self._base, trace.id))(scope, receive, send)
+            await problem_response(api_problem(InternalError(), self._base, trace.id))(scope, receive, answer.send)
 
 
 def _limited(scope: Scope, receive: Receive) -> Receive:
@@ -55,10 +61,15 @@ def _limited(scope: Scope, receive: Receive) -> Receive:
 
 
 class _Answer:
+    """``headers`` are added to whatever the answer turns out to be: those who stand before the routes write there."""
+
     def __init__(self, send: Send) -> None:
         self._send = send
         self.started = False
+        self.headers: list[tuple[bytes, bytes]] = []
 
     async def send(self, message: Message) -> None:
         self.started = True
+        if self.headers and message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], *self.headers]}
         await self._send(message)

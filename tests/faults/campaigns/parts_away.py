@@ -109,6 +109,7 @@ async def _engine(grounds: Grounds, seed: int, seconds: int) -> AsyncIterator[tu
     folder = grounds.folder("away")
     lines = 15 + SCENES_AT_ONCE * seconds // BETWEEN_SECONDS
     async with Stack.start(folder / "stack", KEPT) as stack:
-        site = Site(folder, await stack.postgres.create_database("faults"), stack.temporal, stack.anvil)
+        database_url = await stack.postgres.create_database("faults")
+        site = Site(folder, database_url, stack.temporal, stack.anvil, rate_limit_url=stack.valkey_url)
         async with driven(site, seed, lines=lines) as engine:
             yield stack, engine
