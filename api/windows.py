@@ -4,12 +4,15 @@
 asks, so that clocks that differ let too many pass, and needs a second round trip to say how much is left.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import time_ns
+from typing import Any
 
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.storage.redis.valkey import ValkeyBridge
 from valkey.asyncio import Valkey
+from valkey.exceptions import NoScriptError
 
 WINDOW_SECONDS = 60
 _PREFIX = "loan-engine:requests"
@@ -56,7 +59,7 @@ class Taken:
 
 
 class ValkeyWindows:
-    """Shared by all processes that are given the same URL; one round trip for each request."""
+    """Shared by all processes that are given the same URL; one round trip, however many requests are asked for together."""
 
     def __init__(self, url: str) -> None:
         storage = RedisStorage(
@@ -68,15 +71,34 @@ class ValkeyWindows:
         if not isinstance(storage.bridge, ValkeyBridge):
             raise TypeError("the limits library chose another client than valkey")
         self._client: Valkey = storage.bridge.storage
-        self._take = self._client.register_script(_TAKE)
+        self._script = self._client.register_script(_TAKE).sha
 
-    async def take(self, key: str, limit: int) -> Taken:
-        """``limit`` for each minute. Raises what the client raises where Valkey is away or refuses."""
-        accepted, remaining, frees_in = await self._take([f"{_PREFIX}:{key}"], [limit, WINDOW_SECONDS])
-        return Taken(limit, bool(accepted), remaining, frees_in)
+    async def take(self, asked: Sequence[tuple[str, int]]) -> list[Taken]:
+        """One request of each of these keys, at so many a minute. Raises what the client raises where Valkey is away or refuses."""
+        answers = await self._evaluate(asked)
+        unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if unknown:  # a server that has just started; those that it did count are not counted twice
+            await self._client.script_load(_TAKE)
+            again = await self._evaluate([asked[place] for place in unknown])
+            answers = [again.pop(0) if isinstance(answer, NoScriptError) else answer for answer in answers]
+        return [_taken(limit, answer) for (_, limit), answer in zip(asked, answers, strict=True)]
+
+    async def _evaluate(self, asked: Sequence[tuple[str, int]]) -> list[Any]:
+        """An answer or an exception for each."""
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for key, limit in asked:
+                pipeline.evalsha(self._script, 1, f"{_PREFIX}:{key}", limit, WINDOW_SECONDS)
+            return list(await pipeline.execute(raise_on_error=False))
 
     async def aclose(self) -> None:
         await self._client.aclose()
+
+
+def _taken(limit: int, answer: Any) -> Taken:
+    if isinstance(answer, Exception):
+        raise answer
+    accepted, remaining, frees_in = answer
+    return Taken(limit, bool(accepted), remaining, frees_in)
 
 
 class LocalWindows:
