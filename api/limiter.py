@@ -112,7 +112,7 @@ class Limiter:
     async def _ask_in_rounds(self, shared: ValkeyWindows) -> None:
         while self._waiting:
             together, self._waiting = self._waiting[:_AT_ONCE], self._waiting[_AT_ONCE:]
-            taken: list[Taken] | None = None
+            taken: Sequence[Taken | None] | None = None
             try:
                 if not self._away:
                     taken = await self._answer(shared, [(key, limit) for key, limit, _ in together])

@@ -15,7 +15,7 @@ from valkey.asyncio import Valkey
 from valkey.exceptions import NoScriptError
 
 WINDOW_SECONDS = 60
-_PREFIX = "loan-engine:requests"
+KEY_PREFIX = "loan-engine:requests"
 _SECOND = 1_000
 _ANSWER_SECONDS, _CONNECT_SECONDS = 2, 1
 """When the client gives a connection up; who asks waits much shorter (api/limiter.py)."""
@@ -87,7 +87,7 @@ class ValkeyWindows:
         """An answer or an exception for each."""
         async with self._client.pipeline(transaction=False) as pipeline:
             for key, limit in asked:
-                pipeline.evalsha(self._script, 1, f"{_PREFIX}:{key}", limit, WINDOW_SECONDS)
+                pipeline.evalsha(self._script, 1, f"{KEY_PREFIX}:{key}", str(limit), str(WINDOW_SECONDS))
             return list(await pipeline.execute(raise_on_error=False))
 
     async def aclose(self) -> None:

@@ -113,7 +113,7 @@ async def signing(desk: Desk) -> AsyncIterator[tuple[Desk, str]]:
 
 def signed(desk: Desk, secret: str, body: bytes, *, age: int = 0, **changes: str) -> dict[str, str]:
     asked = {"method": "POST", "target": "/v1/loans", **changes}
-    proof = sign(secret, body=body, timestamp=int(time.time()) - age, **asked)  # type: ignore[arg-type]
+    proof = sign(secret, body=body, timestamp=int(time.time()) - age, **asked)
     return {**desk.auth(), "Content-Type": "application/json", **proof}
 
 

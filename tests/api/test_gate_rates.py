@@ -286,7 +286,7 @@ async def is_shared(resources: Resources) -> bool:
 
 
 async def valkey_says(windows: ValkeyWindows, *words: Any) -> Any:
-    return await windows._client.execute_command(*words)
+    return await windows._client.execute_command(*words)  # type: ignore[no-untyped-call]
 
 
 async def issue_key_of(desk: Desk) -> str:

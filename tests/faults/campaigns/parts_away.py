@@ -24,7 +24,7 @@ KEPT = StackOptions(
 )
 AWAY = {"postgresql": 30, "temporal": 60, "node": 300, "valkey": 30}
 """Seconds, as proof.md says; of Valkey it names none."""
-OF_THE_SLICE, SLICE_SECONDS = ("postgresql", "temporal", "node"), 6
+OF_THE_SLICE, SLICE_SECONDS = ("postgresql", "temporal", "node", "valkey"), 6
 """Longer than the quick retries of a step (workflows/options.py), so that the slow way is gone, too."""
 BETWEEN_SECONDS, SCENES_AT_ONCE = 3, 3
 Outage = Callable[[], Awaitable[None]]
