@@ -7,6 +7,7 @@ that name in ``/run/secrets``. Start-up checks name these variables when one of 
 import os
 from datetime import timedelta
 from decimal import Decimal
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -27,6 +28,18 @@ SECRETS = Path("/run/secrets") if Path("/run/secrets").is_dir() else None
 
 def _addresses(value: object) -> object:
     return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+
+def _valkey_url(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().startswith(("valkey://", "valkeys://", "redis://", "rediss://")):
+        raise ValueError("must begin with valkey:// or valkeys://")
+    return value
+
+
+def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        ip_network(value)
+    return values
 
 
 def _sealing_key(value: SecretStr) -> SecretStr:
@@ -117,11 +130,13 @@ class Settings(DatabaseSettings):
     sealing_key: Annotated[SecretStr, AfterValidator(_sealing_key)] | None = None
     """32 bytes in hex, which seal at rest the secrets that must be used again: of signed requests. Nothing can be signed without."""
 
-    rate_limit_url: SecretStr | None = None
-    """``valkey://…``: what all API processes count requests in. Where it is not set, or away, each process counts by itself."""
+    rate_limit_url: Annotated[SecretStr, AfterValidator(_valkey_url)] | None = None
+    """``valkey://…``, or ``valkeys://…`` over TLS: what all API processes count requests in. Where it is not set, or away, each process counts by itself."""
     public_requests_per_minute: int = Field(default=60, ge=1)
     """For routes without a key, by address."""
-    trusted_proxies: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_addresses)] = ()
+    failed_keys_per_minute: int = Field(default=30, ge=1)
+    """How many requests that fail to authenticate one address may make, so that keys cannot be guessed at speed."""
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_addresses), AfterValidator(_networks)] = ()
     """Networks (CIDR) of proxies whose ``X-Forwarded-For`` is believed."""
     request_log_months: int = Field(default=13, ge=1)
     """How many whole months of the request log are kept beside the running one."""

@@ -11,6 +11,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
+from api.addresses import networks
 from api.docs import document
 from api.edge import Bugs, Edge
 from api.problems import ProblemHandlers
@@ -90,8 +91,9 @@ def create_app(settings: Settings, *, resources: OpenResources = open_resources)
         redirect_slashes=False,
     )
     app.state.problem_base = settings.problem_base
-    for around in (Bugs, RequestLogging, Edge):  # from the inside out
-        app.add_middleware(around, problem_base=settings.problem_base)
+    app.add_middleware(Bugs, problem_base=settings.problem_base)  # from the inside out
+    app.add_middleware(RequestLogging, problem_base=settings.problem_base)
+    app.add_middleware(Edge, problem_base=settings.problem_base, proxies=networks(settings.trusted_proxies))
     ProblemHandlers(settings.problem_base).install(app)
     for routes in ROUTES:
         app.include_router(routes.router)
@@ -137,6 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # it would believe X-Forwarded-For of any peer on this machine; api/addresses.py reads it
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     _Server(config, app).run()

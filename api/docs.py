@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api.errors import (
+    AddressNotAllowed,
     ApiKeyMalformed,
     ApiKeyMissing,
     ApiKeyRevoked,
@@ -26,6 +27,10 @@ from api.errors import (
     InvalidRequest,
     MalformedJson,
     PayloadTooLarge,
+    RateLimited,
+    SignatureExpired,
+    SignatureInvalid,
+    SignatureMissing,
     UnsupportedMediaType,
     WorkflowsUnavailable,
     every_api_problem,
@@ -47,9 +52,16 @@ KEYED: tuple[Kind, ...] = (
     ApiKeyWrongMode,
     ApiKeyUnknown,
     ApiKeyRevoked,
+    SignatureMissing,
+    SignatureInvalid,
+    SignatureExpired,
+    AddressNotAllowed,
+    RateLimited,
     errors.PartnerNotActive,
     errors.ScopeMissing,
 )
+PUBLIC: tuple[Kind, ...] = (RateLimited,)
+"""What a route without a key answers to an address that asks too often."""
 ALWAYS: tuple[Kind, ...] = (InternalError, DatabaseUnavailable)
 BODY: tuple[Kind, ...] = (MalformedJson, UnsupportedMediaType, PayloadTooLarge, InvalidRequest)
 ON_CHAIN: tuple[Kind, ...] = (ChainUnavailable,)
@@ -116,13 +128,27 @@ _SAMPLES: Mapping[str, Any] = {
     "position_id": 1,
     "nonce": 7301,
     "partner_id": "acme",
-    "address": "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC",
     "change_id": "change_01JV9Y6E0SVH1Q5C3M2N8P4R7T",
     "state": "CANCELLED",
     "key_id": "key_01JV9Y6E0SVH1Q5C3M2N8P4R7T",
     "administrator_id": "adm_01JV9Y6E0SVH1Q5C3M2N8P4R7T",
     "name": "Grace Hopper",
+    "address": "203.0.113.7",
+    "tolerance_seconds": 300,
+    "limit_per_minute": 500,
+    "retry_after_seconds": 12,
 }
+_RATE_HEADERS = {
+    "RateLimit-Policy": {
+        "description": "the limit: `q` requests in any `w` seconds",
+        "schema": {"type": "string", "examples": ['"minute";q=500;w=60']},
+    },
+    "RateLimit": {
+        "description": "`r` requests are left now, and one more will be in `t` seconds",
+        "schema": {"type": "string", "examples": ['"minute";r=12;t=30']},
+    },
+}
+_LATER = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _SAMPLE_AMOUNT = 5_000_000_000
 
 
@@ -167,7 +193,7 @@ def _response(status: int, kinds: list[Kind]) -> dict[str, Any]:
     retry_after = {"Retry-After": {"description": "seconds", "schema": {"type": "string"}}}
     return {
         "description": HTTPStatus(status).phrase + ": " + ", ".join(f"`{kind.code}`" for kind in kinds),
-        "headers": retry_after if status == HTTPStatus.SERVICE_UNAVAILABLE else {},
+        "headers": retry_after if status in _LATER else {},
         "content": {PROBLEM_JSON: {_CODES: [kind.code for kind in kinds]}},
     }
 
@@ -186,6 +212,7 @@ def document(app: FastAPI, problem_base: str) -> dict[str, Any]:
         for route in made["paths"].values():
             for operation in route.values():
                 _declare_problems(operation, problem_base)
+                _declare_rates(operation)
         schemas = made["components"]["schemas"]
         schemas.update(_problem_schemas())
         for unused in ("HTTPValidationError", "ValidationError"):
@@ -202,6 +229,13 @@ def _declare_problems(operation: dict[str, Any], base: str) -> None:
             content["examples"] = {
                 code: _example(kinds_by_code()[code], int(status), base) for code in content.pop(_CODES)
             }
+
+
+def _declare_rates(operation: dict[str, Any]) -> None:
+    """A route whose rate is limited says on each answer what is left; a request that was not counted yet has no such headers."""
+    if str(HTTPStatus.TOO_MANY_REQUESTS.value) in operation["responses"]:
+        for response in operation["responses"].values():
+            response["headers"] = {**response.get("headers", {}), **_RATE_HEADERS}
 
 
 def kinds_by_code() -> dict[str, Kind]:

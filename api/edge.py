@@ -5,10 +5,13 @@ From the outside in: ``Edge``, the request log, ``Bugs``, the routes. So the log
 Plain ASGI, since anything heavier would cost each borrow more than the routes themselves do.
 """
 
+from collections.abc import Sequence
+
 import structlog
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.addresses import Network, client_address
 from api.errors import MAX_BODY, InternalError, PayloadTooLarge
 from api.problems import api_problem, problem_response
 from api.trace import trace_of
@@ -17,16 +20,20 @@ from models.redaction import redacted
 
 
 class Edge:
-    def __init__(self, app: ASGIApp, *, problem_base: str) -> None:
+    def __init__(self, app: ASGIApp, *, problem_base: str, proxies: Sequence[Network] = ()) -> None:
         self._app = Bugs(app, problem_base=problem_base)
+        self._proxies = proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        trace = trace_of(scope["headers"])
-        scope.setdefault("state", {}).update(trace=trace, who=Who())
-        await self._app(scope, _limited(scope, receive), send)
+        address = client_address(scope, self._proxies)
+        who = Who(address=None if address is None else str(address))
+        answer = _Answer(send)
+        state = scope.setdefault("state", {})
+        state.update(trace=trace_of(scope["headers"]), who=who, answer_headers=answer.headers)
+        await self._app(scope, _limited(scope, receive), answer.send)
 
 
 class Bugs:
@@ -73,10 +80,15 @@ def _limited(scope: Scope, receive: Receive) -> Receive:
 
 
 class _Answer:
+    """``headers`` are added to whatever the answer turns out to be: those who stand before the routes write there."""
+
     def __init__(self, send: Send) -> None:
         self._send = send
         self.started = False
+        self.headers: list[tuple[bytes, bytes]] = []
 
     async def send(self, message: Message) -> None:
         self.started = True
+        if self.headers and message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], *self.headers]}
         await self._send(message)

@@ -7,7 +7,10 @@
     ├── NotThere (404)                the same about the thing asked for
     ├── OperationRefused              the same, stored with an operation and told again word for word
     └── ApiProblem
-        ├── Unauthenticated (401)     the key: missing, mistyped, of another deployment, unknown, revoked, expired
+        ├── Unauthenticated (401)     the key: missing, mistyped, of another deployment, unknown, revoked, expired; or
+        │                             the signature: missing, wrong, too old
+        ├── AddressNotAllowed (403)   the key, from an address that is not on its list
+        ├── RateLimited (429)         more requests than the limit lets pass; the same request works later
         ├── BadRequest (4xx)          the request's form: route, method, size, media type, JSON, fields
         ├── InternalError (500)       a bug; only the trace id leaves
         └── Unavailable (503)         something the engine needs is away; the same request works later
@@ -15,7 +18,9 @@
 Each leaf has a ``code``, the last part of its problem ``type``, and a ``title``.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar
 
 from models.errors import EngineError, RefusalPayload, Refused
@@ -46,7 +51,7 @@ class ApiProblem(EngineError):
     code: ClassVar[str]
     title: ClassVar[str]
     status: ClassVar[int]
-    headers: ClassVar[dict[str, str]] = {}
+    headers: Mapping[str, str] = MappingProxyType({})
 
     def __init__(
         self, detail: str, *, faults: tuple[FieldFault, ...] = (), figures: dict[str, str] | None = None
@@ -82,7 +87,7 @@ def every_api_problem() -> list[type[ApiProblem]]:
 
 class Unauthenticated(ApiProblem):
     status = 401
-    headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": "Bearer"}
+    headers = MappingProxyType({"WWW-Authenticate": "Bearer"})
 
 
 class ApiKeyMissing(Unauthenticated):
@@ -123,6 +128,60 @@ class ApiKeyRevoked(Unauthenticated):
 
     def __init__(self) -> None:
         super().__init__("This key was revoked or has expired. Ask the operator for a new one.")
+
+
+class SignatureMissing(Unauthenticated):
+    code = "signature_missing"
+    title = "The request is not signed"
+
+    def __init__(self) -> None:
+        super().__init__("Sign the request: send both X-Signature and X-Timestamp, as the guide shows.")
+
+
+class SignatureInvalid(Unauthenticated):
+    code = "signature_invalid"
+    title = "The signature does not fit the request"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The signature is not that of this method, path with query, timestamp and body under this key's signing secret."
+        )
+
+
+class SignatureExpired(Unauthenticated):
+    code = "signature_expired"
+    title = "The signature is too old or from the future"
+
+    def __init__(self, tolerance_seconds: int) -> None:
+        super().__init__(
+            f"X-Timestamp is more than {tolerance_seconds} seconds from the engine's clock. Sign the request again now."
+        )
+
+
+class AddressNotAllowed(ApiProblem):
+    code = "address_not_allowed"
+    title = "The API key may not be used from this address"
+    status = 403
+
+    def __init__(self, address: str) -> None:
+        super().__init__(
+            f"The request came from {address}, and this key has a list of networks that the address is not in.",
+            figures={"address": address},
+        )
+
+
+class RateLimited(ApiProblem):
+    code = "rate_limited"
+    title = "Too many requests"
+    status = 429
+
+    def __init__(self, limit_per_minute: int, retry_after_seconds: int) -> None:
+        super().__init__(
+            f"At most {limit_per_minute} such requests are let through in any minute. Try again in "
+            f"{retry_after_seconds} second(s), with the same Idempotency-Key.",
+            figures={"limit_per_minute": str(limit_per_minute), "retry_after_seconds": str(retry_after_seconds)},
+        )
+        self.headers = {"Retry-After": str(retry_after_seconds)}
 
 
 class BadRequest(ApiProblem):
@@ -190,7 +249,7 @@ class InternalError(ApiProblem):
 
 class Unavailable(ApiProblem):
     status = 503
-    headers: ClassVar[dict[str, str]] = {"Retry-After": "5"}
+    headers = MappingProxyType({"Retry-After": "5"})
 
 
 class DatabaseUnavailable(Unavailable):

@@ -1,12 +1,16 @@
 """All that the API holds open: built once when it starts, closed when it stops."""
 
+from collections import OrderedDict
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
+from api.last_used import LastUsed
+from api.limiter import Limiter
 from api.starter import OperationStarter, TemporalStarter, Together
 from api.waiting import DoneWatch
+from api.windows import ValkeyWindows
 from chain.client import ChainClient
 from models.tables.session import Transaction, open_database, transactions
 from settings import Settings
@@ -14,7 +18,10 @@ from settings import Settings
 
 @dataclass(frozen=True)
 class Resources:
-    """``statements`` makes sessions in which each statement commits by itself: one round trip instead of three."""
+    """``statements`` makes sessions in which each statement commits by itself: one round trip instead of three.
+
+    ``good_pairs`` are hashes of an address with a key that was good there, the latest last (api/gate.py).
+    """
 
     settings: Settings
     transaction: Transaction
@@ -22,6 +29,9 @@ class Resources:
     starter: OperationStarter
     chain: ChainClient
     watch: DoneWatch
+    limiter: Limiter
+    last_used: LastUsed
+    good_pairs: "OrderedDict[bytes, None]" = field(default_factory=OrderedDict)
     together: Together = field(default_factory=Together)
 
 
@@ -34,6 +44,12 @@ async def open_resources(settings: Settings, stack: AsyncExitStack) -> Resources
     statements = async_sessionmaker(engine.execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False)
     watch = DoneWatch(statements)
     stack.push_async_callback(watch.aclose)
+    last_used = LastUsed(statements)
+    last_used.open()
+    stack.push_async_callback(last_used.aclose)
+    limiter = Limiter(_shared_windows(settings), transactions(engine))
+    limiter.open()
+    stack.push_async_callback(limiter.aclose)
     return Resources(
         settings=settings,
         transaction=transactions(engine),
@@ -41,4 +57,10 @@ async def open_resources(settings: Settings, stack: AsyncExitStack) -> Resources
         starter=TemporalStarter(settings.temporal_address, settings.temporal_namespace, settings.head_wait),
         chain=await stack.enter_async_context(ChainClient(settings.rpc_url.get_secret_value())),
         watch=watch,
+        limiter=limiter,
+        last_used=last_used,
     )
+
+
+def _shared_windows(settings: Settings) -> ValkeyWindows | None:
+    return None if settings.rate_limit_url is None else ValkeyWindows(settings.rate_limit_url.get_secret_value())

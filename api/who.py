@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Who:
-    """Nobody, at first. The prefix is known as soon as a key can be read, the rest once its row was found.
+    """Nobody, at first, at an ``address`` that is None where the server does not know its peer. The prefix is known as soon as a key can be read, the rest once its row was found.
 
     A key that is refused is still named here, so that the request log can say whose call failed.
     """
 
+    address: str | None = None
     key_prefix: str | None = None
     api_key_id: str | None = None
     partner_id: str | None = None

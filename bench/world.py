@@ -33,6 +33,7 @@ PARTNER_ID = "bench"
 PRINCIPAL = 100 * USDC
 COLLATERAL_VALUE = 1_000 * USDC
 NO_LIMIT = 10**15
+NO_RATE_LIMIT = 10_000_000
 DATABASE = "bench"
 FLOOR_NAMESPACE = "floor"
 PATIENT = {"HEAD_WAIT": "PT60S"}
@@ -154,6 +155,7 @@ async def _admit_partner(database: AsyncEngine, chain: SeededChain, lines: list[
             mode="sandbox",
             daily_limit=NO_LIMIT,
             total_limit=NO_LIMIT,
+            requests_per_minute=NO_RATE_LIMIT,
         )
         chain_id = await chain.client.chain_id()
         session.add_all(_grant(line, chain_id, chain.contracts.oaid, nonce) for nonce, line in enumerate(lines))

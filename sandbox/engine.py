@@ -45,6 +45,7 @@ class EngineConfig:
     contracts: Contracts
     platform_wallet: ChecksumAddress
     signer_key_file: Path
+    rate_limit_url: str | None = None
     treasuries: tuple[ChecksumAddress, ...] = ()
     temporal_namespace: str = "default"
     confirmations: int = 1
@@ -71,6 +72,7 @@ class EngineConfig:
             "BLOCK_POLL": f"PT{self.block_poll.total_seconds()}S",
             "KEY_MODE": "sandbox",
             "PUBLIC_URL": api_url,
+            **({} if self.rate_limit_url is None else {"RATE_LIMIT_URL": self.rate_limit_url}),
             **self.settings,
         }
         return {f"{ENV_PREFIX}{name}": value for name, value in named.items()}

@@ -154,5 +154,6 @@ def _config(parts: _Parts, chain: SeededChain, signer_key_file: Path) -> EngineC
         contracts=chain.contracts,
         platform_wallet=address_of(chain.accounts.platform),
         signer_key_file=signer_key_file,
+        rate_limit_url=parts.stack.valkey_url,
         treasuries=(address_of(chain.accounts.treasury),),
     )

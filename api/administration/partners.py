@@ -112,6 +112,7 @@ async def create_partner(
     fee_bps: int | None = None,
     daily_limit: int | None = None,
     total_limit: int | None = None,
+    requests_per_minute: int | None = None,
     kyc_verified: bool = False,
     contract_signed: bool = False,
     engine_addresses: Collection[str] = (),
@@ -126,6 +127,7 @@ async def create_partner(
         fee_bps=fee_bps,
         daily_borrow_limit=daily_limit,
         total_borrow_limit=total_limit,
+        requests_per_minute=requests_per_minute,
         kyc_verified=kyc_verified,
         contract_signed=contract_signed,
     )

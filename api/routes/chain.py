@@ -6,8 +6,9 @@ from fastapi import APIRouter
 
 from api.answers import CreditLineAnswer, PositionAnswer, RepaymentPlanAnswer
 from api.deps import OnChainId, ResourcesDep
-from api.docs import ON_CHAIN, problems
+from api.docs import ON_CHAIN, PUBLIC, problems
 from api.errors import InternalError, InvalidRequest, NotThere
+from api.gate import PublicRoute
 from chain.codec import attempt
 from chain.contracts.oaid import Oaid
 from chain.contracts.senior_pool import SeniorPool
@@ -15,14 +16,14 @@ from chain.contracts.solvency_vault import RepaymentPlan, SolvencyVault
 from chain.errors import Reverted
 from models.errors import CreditLineNotFound, PositionNotFound
 
-router = APIRouter(prefix="/v1", tags=["chain"])
+router = APIRouter(prefix="/v1", tags=["chain"], route_class=PublicRoute)
 
 
 @router.get(
     "/credit-lines/{oaid_token_id}",
     operation_id="getCreditLine",
     summary="A credit line as the chain has it",
-    responses=problems(InvalidRequest, InternalError, *ON_CHAIN, also=((CreditLineNotFound, 404),)),
+    responses=problems(InvalidRequest, InternalError, *PUBLIC, *ON_CHAIN, also=((CreditLineNotFound, 404),)),
 )
 async def get_credit_line(oaid_token_id: OnChainId, resources: ResourcesDep) -> CreditLineAnswer:
     oaid = Oaid(resources.settings.oaid_address)
@@ -57,7 +58,7 @@ async def get_credit_line(oaid_token_id: OnChainId, resources: ResourcesDep) -> 
     "/positions/{position_id}",
     operation_id="getPosition",
     summary="A solvency position, its debt and its plan",
-    responses=problems(InvalidRequest, PositionNotFound, InternalError, *ON_CHAIN),
+    responses=problems(InvalidRequest, PositionNotFound, InternalError, *PUBLIC, *ON_CHAIN),
 )
 async def get_position(position_id: OnChainId, resources: ResourcesDep) -> PositionAnswer:
     vault, pool = SolvencyVault(resources.settings.vault_address), SeniorPool(resources.settings.pool_address)

@@ -11,10 +11,11 @@ from api.bodies import GrantBody, TypedDataBody
 from api.deps import ReceivedBody, ResourcesDep, SessionDep
 from api.docs import ALWAYS, BODY, KEYED, LINE, ON_CHAIN, problems
 from api.errors import InvalidRequest
+from api.gate import PartnerRoute
 from api.grants import consent_of, grants_page, prove_grant, revoke_grant, store_grant
 from models.errors import GrantExpired, GrantInvalid, GrantNonceUsed, GrantNotFound
 
-router = APIRouter(prefix="/v1/grants", tags=["grants"])
+router = APIRouter(prefix="/v1/grants", tags=["grants"], route_class=PartnerRoute)
 
 _ULID = r"^grant_[0-9A-Z]{26}$"
 GrantId = Annotated[str, Path(pattern=_ULID, examples=["grant_01JV9Y6E0SVH1Q5C3M2N8P4R7T"])]

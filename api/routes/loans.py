@@ -19,6 +19,7 @@ from api.deps import (
 )
 from api.docs import ALWAYS, BODY, BORROW, KEYED, MONEY, ON_CHAIN, REPAY, Responses, problems
 from api.errors import InvalidRequest
+from api.gate import PartnerRoute
 from api.idempotency import MoneyRequest, Recorded
 from api.intake import decide
 from api.loans import loan_answer, newest_loan, repayments_of
@@ -30,7 +31,7 @@ from models.messages.borrow import BorrowDecision
 from models.messages.repay import RepayDecision
 from models.statuses import OperationKind
 
-router = APIRouter(prefix="/v1/loans", tags=["loans"])
+router = APIRouter(prefix="/v1/loans", tags=["loans"], route_class=PartnerRoute)
 
 _TAKEN: dict[str, Any] = {
     "description": "Recorded and started; accepted with its terms, or pending",

@@ -10,12 +10,13 @@ from api.auth import Caller, Reader
 from api.deps import ResourcesDep
 from api.docs import ALWAYS, KEYED, problems
 from api.errors import InvalidRequest
+from api.gate import PartnerRoute
 from api.operations import find_operation, legs_of, operation_answer
 from api.resources import Resources
 from models.errors import OperationNotFound
 from models.statuses import OperationState
 
-router = APIRouter(prefix="/v1/operations", tags=["operations"])
+router = APIRouter(prefix="/v1/operations", tags=["operations"], route_class=PartnerRoute)
 
 OperationId = Annotated[
     str,

@@ -45,7 +45,7 @@ class Valkey:
 
     @property
     def url(self) -> str:
-        return f"redis://{LOOPBACK}:{self.port}"
+        return f"valkey://{LOOPBACK}:{self.port}"
 
 
 async def _answers(port: int) -> bool:

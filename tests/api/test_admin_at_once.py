@@ -65,12 +65,11 @@ async def test_borrows_and_changes_at_the_same_moment_end(
     """No deadlock and no failure; what is reserved is exactly what was accepted."""
     desk = working_desk
     lines = await _granted_lines(desk)
-    _, first, second, *borrows = await asyncio.gather(
-        _apply_often(admin, second_admin),
-        _administer(admin, 5),
-        _administer(second_admin, 5),
-        *(desk.borrow(oaid_token_id=line, amount=str(USD)) for line in lines),
-    )
+    administering = asyncio.gather(_administer(admin, 5), _administer(second_admin, 5))
+    applying = asyncio.ensure_future(_apply_often(admin, second_admin))
+    borrows = await asyncio.gather(*(desk.borrow(oaid_token_id=line, amount=str(USD)) for line in lines))
+    first, second = await administering
+    await applying
     assert {answer.status_code for answer in [*first, *second]} <= {200, 201}
     assert {answer.status_code for answer in borrows} <= {202, 403}
     accepted = [answer for answer in borrows if answer.status_code == 202]

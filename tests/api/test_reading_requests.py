@@ -193,7 +193,7 @@ async def test_no_filter_walks_the_table(full: AsyncSession) -> None:
 
 
 async def explained(session: AsyncSession, query: Select[Any]) -> dict[str, Any]:
-    words = query.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})
+    words = query.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})  # type: ignore[no-untyped-call]  # SQLAlchemy's own
     plan = await session.scalar(text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {words}".replace(":", r"\:")))
     found: dict[str, Any] = plan[0]["Plan"]
     return found

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
@@ -131,7 +131,7 @@ async def driven(
     """An engine with three processes behind a proxy, a funded float, and partners with credit lines of their own."""
     async with AsyncExitStack() as stack:
         proxy = await stack.enter_async_context(proxy_before(site.anvil.url))
-        behind = Site(site.folder, site.database_url, site.temporal, site.anvil, proxy.url)
+        behind = replace(site, rpc_url=proxy.url)
         running = await stack.enter_async_context(open_running(behind, **{**PACE, **settings}))
         await running.processes.start(LANE, role="lane")
         await running.processes.start(LOANS, role="loans")

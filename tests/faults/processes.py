@@ -59,6 +59,7 @@ class Site:
     temporal: Temporal
     anvil: Anvil
     rpc_url: str | None = None
+    rate_limit_url: str | None = None
     inside: Callable[[str], Sequence[str]] = lambda _: ()
 
 
@@ -231,6 +232,7 @@ async def _config(site: Site, ground: _Ground, settings: dict[str, str]) -> Engi
         contracts=ground.contracts,
         platform_wallet=ground.wallet.address,
         signer_key_file=ground.signer_file,
+        rate_limit_url=site.rate_limit_url,
         treasuries=(ground.treasury.address,),
         block_poll=BLOCK_POLL,
         settings={"INBOUND_FROM_BLOCK": str(head.number), **settings},

@@ -11,6 +11,7 @@ from tests.faults.campaigns.many_processes import ManyProcesses
 from tests.faults.campaigns.node_answers import NodeAnswers
 from tests.faults.campaigns.parts_away import PartsAway
 from tests.faults.campaigns.pool_faults import DroppedTransactions, FeeSpikes
+from tests.faults.campaigns.rate_limit import RateLimit
 from tests.faults.campaigns.reorgs import Reorgs
 from tests.faults.campaigns.stalled_submits import StalledSubmits
 from tests.faults.campaigns.stolen_nonces import StolenNonces
@@ -35,4 +36,5 @@ CAMPAIGNS: tuple[Campaign, ...] = (
     PartsAway(),
     WorkflowEvents(),
     Strangers(),
+    RateLimit(),
 )

@@ -24,7 +24,7 @@ KEPT = StackOptions(
 )
 AWAY = {"postgresql": 30, "temporal": 60, "node": 300, "valkey": 30}
 """Seconds, as proof.md says; of Valkey it names none."""
-OF_THE_SLICE, SLICE_SECONDS = ("postgresql", "temporal", "node"), 6
+OF_THE_SLICE, SLICE_SECONDS = ("postgresql", "temporal", "node", "valkey"), 6
 """Longer than the quick retries of a step (workflows/options.py), so that the slow way is gone, too."""
 BETWEEN_SECONDS, SCENES_AT_ONCE = 3, 3
 Outage = Callable[[], Awaitable[None]]
@@ -109,6 +109,7 @@ async def _engine(grounds: Grounds, seed: int, seconds: int) -> AsyncIterator[tu
     folder = grounds.folder("away")
     lines = 15 + SCENES_AT_ONCE * seconds // BETWEEN_SECONDS
     async with Stack.start(folder / "stack", KEPT) as stack:
-        site = Site(folder, await stack.postgres.create_database("faults"), stack.temporal, stack.anvil)
+        database_url = await stack.postgres.create_database("faults")
+        site = Site(folder, database_url, stack.temporal, stack.anvil, rate_limit_url=stack.valkey_url)
         async with driven(site, seed, lines=lines) as engine:
             yield stack, engine

@@ -1,0 +1,153 @@
+"""What each request passes before its route: authentication, then its rate limit. Scope and body come after that.
+
+A route class does it and not a dependency, since the framework reads and parses the body before it asks any dependency: what
+cannot be parsed would be answered before anybody knew who sent it, and would count for nobody. A dependency that asks for the
+caller (api/auth.py) finds what was admitted here.
+"""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from api.addresses import counted_as
+from api.callers import AdminCaller, Caller, credentials, identify_administrator, identify_partner
+from api.errors import AddressNotAllowed, RateLimited, Unauthenticated
+from api.resources import Resources
+from api.windows import WINDOW_SECONDS, Taken
+from models.errors import PartnerNotActive
+from models.statuses import PartnerStatus
+from models.tables.administration import AdminKey
+from models.tables.partners import ApiKey
+
+ADMIN_REQUESTS_PER_MINUTE = 1_000
+POLICY = "minute"
+_REMEMBERED = 10_000
+
+Identified = TypeVar("Identified")
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class PartnerRoute(APIRoute):
+    """A route for which a partner's key is needed."""
+
+    def get_route_handler(self) -> Handler:
+        return _behind(admitted_partner, super().get_route_handler())
+
+
+class AdminRoute(APIRoute):
+    """A route for which an administrator's key is needed."""
+
+    def get_route_handler(self) -> Handler:
+        return _behind(admitted_administrator, super().get_route_handler())
+
+
+class PublicRoute(APIRoute):
+    """A route without a key: only its rate is limited, by address."""
+
+    def get_route_handler(self) -> Handler:
+        return _behind(_admit_public, super().get_route_handler())
+
+
+def _behind(admit: Callable[[Request], Awaitable[object]], handle: Handler) -> Handler:
+    async def admit_and_handle(request: Request) -> Response:
+        await admit(request)
+        return await handle(request)
+
+    return admit_and_handle
+
+
+async def admitted_partner(request: Request) -> Caller:
+    """The partner whose request this is, which counts once. Raises Unauthenticated, AddressNotAllowed, RateLimited, PartnerNotActive."""
+    known: Caller | None = getattr(request.state, "caller", None)
+    if known is None:
+        known = request.state.caller = await _admit_partner(request)
+    return known
+
+
+async def admitted_administrator(request: Request) -> AdminCaller:
+    """The administrator whose request this is, which counts once. Raises Unauthenticated or RateLimited."""
+    known: AdminCaller | None = getattr(request.state, "administrator", None)
+    if known is None:
+        known = request.state.administrator = await _admit_administrator(request)
+    return known
+
+
+async def _admit_partner(request: Request) -> Caller:
+    resources: Resources = request.app.state.resources
+    known = await _authenticated(request, identify_partner)
+    resources.last_used.note(ApiKey, known.caller.api_key_id)
+    await _within(request, f"key:{known.caller.api_key_id}", known.requests_per_minute)
+    if known.status is not PartnerStatus.ACTIVE:
+        raise PartnerNotActive(known.status)
+    return known.caller
+
+
+async def _admit_administrator(request: Request) -> AdminCaller:
+    resources: Resources = request.app.state.resources
+    caller = await _authenticated(request, identify_administrator)
+    resources.last_used.note(AdminKey, caller.admin_key_id)
+    await _within(request, f"admin-key:{caller.admin_key_id}", ADMIN_REQUESTS_PER_MINUTE)
+    return caller
+
+
+async def _admit_public(request: Request) -> None:
+    resources: Resources = request.app.state.resources
+    place = counted_as(request.state.who.address)
+    await _within(request, f"address:{place}", resources.settings.public_requests_per_minute)
+
+
+async def _authenticated(
+    request: Request, identify: Callable[[Request, Resources], Awaitable[Identified]]
+) -> Identified:
+    """Who asks. Failures count for the address, and past the limit a key is refused before it is looked at.
+
+    A key that was good from this address a while ago is looked at all the same: whoever shares an address with a guesser, or
+    stands behind the same proxy, is not shut out by it.
+    """
+    resources: Resources = request.app.state.resources
+    place, limit = f"failed:{counted_as(request.state.who.address)}", resources.settings.failed_keys_per_minute
+    pair = hashlib.sha256(f"{place} {credentials(request)}".encode()).digest()
+    refused = resources.limiter.refused(place, limit)
+    if refused is not None and pair not in resources.good_pairs:
+        _refuse(request, refused)
+    try:
+        found = await identify(request, resources)
+    except (AddressNotAllowed, Unauthenticated):
+        resources.good_pairs.pop(pair, None)
+        await _within(request, place, limit)
+        raise
+    _remember(resources.good_pairs, pair)
+    return found
+
+
+def _remember(pairs: "OrderedDict[bytes, None]", pair: bytes) -> None:
+    pairs[pair] = None
+    pairs.move_to_end(pair)
+    if len(pairs) > _REMEMBERED:
+        pairs.popitem(last=False)
+
+
+async def _within(request: Request, place: str, limit: int) -> None:
+    """Counts one request, and says on its answer what is left. Raises RateLimited."""
+    resources: Resources = request.app.state.resources
+    taken = await resources.limiter.take(place, limit)
+    if not taken.accepted:
+        _refuse(request, taken)
+    _say(request, taken)
+
+
+def _refuse(request: Request, taken: Taken) -> None:
+    _say(request, taken)
+    raise RateLimited(taken.limit, taken.frees_in_seconds)
+
+
+def _say(request: Request, taken: Taken) -> None:
+    """The structured fields of draft-ietf-httpapi-ratelimit-headers: the quota of a window, what remains, and when it grows."""
+    request.state.answer_headers[:] = [
+        (b"ratelimit-policy", f'"{POLICY}";q={taken.limit};w={WINDOW_SECONDS}'.encode()),
+        (b"ratelimit", f'"{POLICY}";r={taken.remaining};t={taken.frees_in_seconds}'.encode()),
+    ]
