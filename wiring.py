@@ -25,6 +25,7 @@ from activities.repayments import RepaymentActivities
 from activities.request_months import RequestMonths
 from activities.reviews import ReviewActivities
 from activities.settlement import SettlementActivities
+from activities.settlement_changes import SettlementChanges
 from activities.sweeps import SweepActivities
 from activities.transactions import TransactionActivities
 from activities.upkeep import UpkeepActivities, UpkeepPart
@@ -74,6 +75,7 @@ def upkeep_parts(transaction: Transaction, settings: Settings) -> tuple[UpkeepPa
     return (
         UpkeepPart("request log: months to come", months.make),
         UpkeepPart("request log: months to drop", months.drop),
+        UpkeepPart("settlement addresses that are due", SettlementChanges(transaction).apply_due),
     )
 
 

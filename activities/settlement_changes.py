@@ -10,6 +10,18 @@ from models.statuses import AdminActionKind, SettlementChangeState
 from models.tables.admin_book import UPKEEP, record_action
 from models.tables.administration import SettlementChange
 from models.tables.partners import SettlementAddress
+from models.tables.session import Transaction
+
+
+class SettlementChanges:
+    """A part of the upkeep."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    async def apply_due(self) -> str:
+        async with self._transaction() as session:
+            return f"{await apply_due_changes(session)} applied"
 
 
 async def apply_due_changes(session: AsyncSession) -> int:

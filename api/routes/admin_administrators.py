@@ -25,11 +25,12 @@ from api.administration import (
 )
 from api.deps import ResourcesDep, SessionDep
 from api.docs import problems
+from api.gate import AdminRoute
 from models import errors
 from models.ids import PUBLIC_ID_PATTERN
 from models.statuses import AdminActionKind
 
-router = APIRouter(prefix="/v1/admin", tags=["admin"], dependencies=ADMINISTRATORS_ONLY)
+router = APIRouter(prefix="/v1/admin", tags=["admin"], dependencies=ADMINISTRATORS_ONLY, route_class=AdminRoute)
 
 PartnerQuery = Annotated[str | None, Query(pattern=PUBLIC_ID_PATTERN)]
 SubjectQuery = Annotated[str | None, Query(pattern=PUBLIC_ID_PATTERN, description="the id of what was changed")]

@@ -22,11 +22,17 @@ from api.administration import record_grant, revoke_grant
 from api.answers import GrantAnswer, GrantsAnswer
 from api.deps import ResourcesDep, SessionDep
 from api.docs import LINE, ON_CHAIN, problems
+from api.gate import AdminRoute
 from api.grants import grant_answer, grants_page, line_on_record
 from models.errors import GrantExpired, GrantNotFound, TermsInvalid
 from models.tables.partners import CreditLineGrant
 
-router = APIRouter(prefix="/v1/admin/partners/{partner_id}/grants", tags=["admin"], dependencies=ADMINISTRATORS_ONLY)
+router = APIRouter(
+    prefix="/v1/admin/partners/{partner_id}/grants",
+    tags=["admin"],
+    dependencies=ADMINISTRATORS_ONLY,
+    route_class=AdminRoute,
+)
 
 Cursor = Annotated[str | None, Query(pattern=r"^grant_[0-9A-Z]{26}$", description="next_cursor of the page before")]
 

@@ -21,9 +21,15 @@ from api.admin_reads import key_answer, keys_of
 from api.administration import AS_IT_IS, IssuedKey, change_key, make_key, revoke_key, rotate_key
 from api.deps import ResourcesDep, SessionDep
 from api.docs import problems
+from api.gate import AdminRoute
 from models import errors
 
-router = APIRouter(prefix="/v1/admin/partners/{partner_id}/keys", tags=["admin"], dependencies=ADMINISTRATORS_ONLY)
+router = APIRouter(
+    prefix="/v1/admin/partners/{partner_id}/keys",
+    tags=["admin"],
+    dependencies=ADMINISTRATORS_ONLY,
+    route_class=AdminRoute,
+)
 
 
 @router.post(

@@ -46,11 +46,14 @@ from api.administration import (
 from api.auth import AdminDep
 from api.deps import ResourcesDep, SessionDep
 from api.docs import problems
+from api.gate import AdminRoute
 from models import errors
 from models.ids import PUBLIC_ID_PATTERN
 from models.statuses import PartnerStatus, PartnerTier
 
-router = APIRouter(prefix="/v1/admin/partners", tags=["admin"], dependencies=ADMINISTRATORS_ONLY)
+router = APIRouter(
+    prefix="/v1/admin/partners", tags=["admin"], dependencies=ADMINISTRATORS_ONLY, route_class=AdminRoute
+)
 
 Cursor = Annotated[str | None, Query(pattern=PUBLIC_ID_PATTERN, description="next_cursor of the page before")]
 

@@ -8,9 +8,10 @@ from api.auth import AdminDep
 from api.deps import SessionDep
 from api.docs import ALWAYS, KEYED, problems
 from api.errors import InvalidRequest
+from api.gate import AdminRoute
 from api.requests import AdminRequestFilters, AdminRequestsAnswer, all_requests
 
-router = APIRouter(prefix="/v1/admin/requests", tags=["requests"])
+router = APIRouter(prefix="/v1/admin/requests", tags=["requests"], route_class=AdminRoute)
 
 
 @router.get(

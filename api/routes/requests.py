@@ -8,9 +8,10 @@ from api.auth import Reader
 from api.deps import SessionDep
 from api.docs import ALWAYS, KEYED, problems
 from api.errors import InvalidRequest
+from api.gate import PartnerRoute
 from api.requests import RequestFilters, RequestsAnswer, partners_requests
 
-router = APIRouter(prefix="/v1/me/requests", tags=["requests"])
+router = APIRouter(prefix="/v1/me/requests", tags=["requests"], route_class=PartnerRoute)
 
 
 @router.get(

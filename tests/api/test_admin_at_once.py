@@ -65,12 +65,12 @@ async def test_borrows_and_changes_at_the_same_moment_end(
     """No deadlock and no failure; what is reserved is exactly what was accepted."""
     desk = working_desk
     lines = await _granted_lines(desk)
-    administering = asyncio.gather(_administer(admin, 5), _administer(second_admin, 5))
-    applying = asyncio.ensure_future(_apply_often(admin, second_admin))
-    borrows = await asyncio.gather(*(desk.borrow(oaid_token_id=line, amount=str(USD)) for line in lines))
-    first, second = await administering
-    await applying
-    assert {answer.status_code for answer in [*first, *second]} <= {200, 201}
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_apply_often(admin, second_admin))
+        deeds = [tasks.create_task(_administer(each, 5)) for each in (admin, second_admin)]
+        asked = [tasks.create_task(desk.borrow(oaid_token_id=line, amount=str(USD))) for line in lines]
+    borrows = [each.result() for each in asked]
+    assert {answer.status_code for each in deeds for answer in each.result()} <= {200, 201}
     assert {answer.status_code for answer in borrows} <= {202, 403}
     accepted = [answer for answer in borrows if answer.status_code == 202]
     async with desk.transaction() as session:
