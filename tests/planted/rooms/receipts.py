@@ -102,4 +102,20 @@ BUGS = [
         new="        return ours\n",
         test="tests/chain/lane/test_inbound.py::test_a_transfer_that_moved_is_not_credited_twice",
     ),
+    Bug(
+        name="hold-accepted-without-its-logs",
+        breaks="FINAL_OK demands the logs that ledger, loan and limits are written from, also where a person says so",
+        file="chain/holds.py",
+        old="    if state is TransactionState.FINAL_OK:\n        _demand_recordable(held, mined.receipt)\n",
+        new="",
+        test="tests/chain/lane/test_holds.py::test_a_receipt_without_the_legs_own_effect_is_not_accepted",
+    ),
+    Bug(
+        name="anothers-repayment-taken-for-the-legs",
+        breaks="principal, interest and remaining debt are those of the leg's own event",
+        file="activities/leg_rows.py",
+        old="if is_expected(leg.expected_logs, log := _log(leg, stored))]",
+        new="if (log := _log(leg, stored))]",
+        test="tests/activities/test_repayments.py::test_only_the_legs_own_event_is_read",
+    ),
 ]
