@@ -23,8 +23,8 @@ BUGS = [
         name="own-repayment-followed-as-anothers",
         breaks="a repayment of the engine's own releases the limit once",
         file=_FOLLOWER,
-        old="            if operation_id is None:\n",
-        new="            if operation_id is None or event.principal < 0:\n",
+        old="    if operation_id is None:\n",
+        new="    if operation_id is None or event.principal < 0:\n",
         test=f"{_OUTSIDE}::test_the_user_repays_before_and_after_our_repayment",
     ),
     Bug(

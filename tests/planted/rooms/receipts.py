@@ -66,8 +66,8 @@ BUGS = [
         name="unplanned-transfer-overlooked",
         breaks="USDC that moves to or from the wallet without being expected is for a person",
         file="chain/legs.py",
-        old="if log.log_index not in explained and _moves_usdc_of(log, usdc, wallet):",
-        new="if log.log_index not in explained and log.address != usdc and _moves_usdc_of(log, usdc, wallet):",
+        old="if not is_expected(expected, log) and _moves_usdc_of(log, usdc, wallet):",
+        new="if not is_expected(expected, log) and log.address != usdc and _moves_usdc_of(log, usdc, wallet):",
         test="tests/chain/lane/test_lane.py::test_an_unexpected_movement_holds_the_leg",
     ),
     Bug(
