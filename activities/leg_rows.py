@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from activities.movements import leg_name
 from chain import transactions
 from chain.contracts.vault_events import LoanRepaid, decode_loan_repaid
+from chain.legs import is_expected
 from chain.types import BlockHash, BlockNumber, Log, TxHash
 from models.errors import InvariantBroken
 from models.statuses import WITHOUT_EFFECT_STATES, LegName, TransactionState
@@ -57,8 +58,12 @@ async def least_left(session: AsyncSession, operation_id: str) -> int | None:
 
 
 def loan_repaid(leg: ChainTransaction) -> LoanRepaid:
-    """Principal, interest and remaining debt as the vault's own event says: never computed (contracts.md, trap 4)."""
-    events = [event for log in leg.logs or [] if (event := decode_loan_repaid(_log(leg, log))) is not None]
+    """Principal, interest and remaining debt as the vault's own event says: never computed (contracts.md, trap 4).
+
+    The event is the one that the leg was expected to show, and that made it FINAL_OK: others of the receipt are none of its.
+    """
+    logs = [log for stored in leg.logs or [] if is_expected(leg.expected_logs, log := _log(leg, stored))]
+    events = [event for log in logs if (event := decode_loan_repaid(log)) is not None]
     if len(events) != 1:
         raise InvariantBroken(f"leg {leg.leg} of {leg.operation_id} has {len(events)} LoanRepaid events, expected one")
     return events[0]

@@ -1,29 +1,33 @@
 """Follows what happens to positions on chain without the engine, from the vault's events (money.md section 6)."""
 
+import sys
 from collections.abc import Mapping, Sequence
 
 import structlog
 from sqlalchemy import func, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio import activity
 
 from activities.heartbeats import with_heartbeats
-from activities.outside_book import PositionKey, record_movement, record_own
+from activities.outside_book import Point, PositionKey, record_movement, record_own
 from activities.outside_events import FOLLOWED, DebtMoved, debt_moved
+from activities.unapplied import Waiting, first_places, forget, keep, place_of, read_waiting, report
 from chain.engine_chain import EngineChain
 from chain.scan import Cursor, begin_cursor, canonical, move_cursor, next_window, read_cursor, read_logs
 from chain.types import Log
 from models.errors import EngineError
 from models.messages.outside import Followed
-from models.statuses import IncidentKind
-from models.tables.incident_book import open_incident
-from models.tables.loans import SolvencyPosition
+from models.tables.loans import OutsideMovement, SolvencyPosition
 from models.tables.session import Transaction
 from models.tables.transactions import ChainAttempt, ChainTransaction
 
 CHUNK = 1_000
 OVERLAP = 32
 """Blocks that are read again with each new one: a position may have become known, and a node may have lagged."""
+REFUSED = (EngineError, IntegrityError, DataError)
+"""What the rows, or the rules above them, do not allow; anything else is a fault of the moment, and ends the turn."""
+NOWHERE: Point = (sys.maxsize, 0)
 
 
 class OutsideActivities:
@@ -37,11 +41,16 @@ class OutsideActivities:
         return await with_heartbeats(self.follow())
 
     async def follow(self) -> Followed:
-        """One chunk, in its order on chain. It may be repeated, and end, at any point.
+        """What waits from earlier turns, and one chunk, in its order on chain. It may be repeated, and end, at any point.
 
         Each event is one transaction, and the cursor moves after the last, so that no transaction holds the locks of two
-        partners.
+        partners. What the rows refuse is kept before the cursor moves.
         """
+        applied = await self._try_again()
+        followed = await self._follow_chunk()
+        return followed.model_copy(update={"movements": followed.movements + applied})
+
+    async def _follow_chunk(self) -> Followed:
         chain, cursor = self._chain, await self._cursor()
         head = await chain.client.head()
         final = await chain.finality.newest_block(chain.client, head)
@@ -74,37 +83,69 @@ class OutsideActivities:
             return cursor
 
     async def _apply(self, logs: Sequence[Log]) -> int:
-        """Each event of a position that is known, in turn; says how many were movements outside the engine, and new."""
+        """Each event of a position that is known, in turn; says how many were movements outside the engine, and new.
+
+        Where a position is held up, what comes after that waits behind it: whose debt an event moved depends on what came
+        before it. What turns up late and belongs before it is applied.
+        """
         chain, ours = self._chain, await self._ours(logs)
         events = [(log, event) for log in logs if (event := debt_moved(log)) is not None]
         known = await self._known({event.position_id for _, event in events})
+        held_up = first_places(await self._waiting())
         applied = 0
-        for log, event in sorted(events, key=lambda each: (each[0].block_number, each[0].log_index)):
+        for log, event in sorted(events, key=lambda each: place_of(each[0])):
             if event.position_id not in known:
                 continue
             key = PositionKey(chain.chain_id, chain.vault_address, event.position_id)
+            if place_of(log) >= held_up.get(event.position_id, NOWHERE):
+                await self._keep(key, log, event)
+                continue
             try:
                 applied += await self._apply_one(key, log, event, ours.get(log.tx_hash))
-            except (EngineError, IntegrityError) as broken:
-                known.remove(event.position_id)
-                await self._report(log, event, broken)
+            except REFUSED as broken:
+                held_up[event.position_id] = place_of(log)
+                await self._keep(key, log, event, broken)
         return applied
+
+    async def _try_again(self) -> int:
+        """What waits, position by position: the first that is refused again holds up those behind it."""
+        waiting = await self._waiting()
+        ours = await self._ours([each.log for each in waiting]) if waiting else {}
+        held_up: set[int] = set()
+        applied = 0
+        for each in waiting:
+            if each.key.position_id in held_up:
+                continue
+            try:
+                applied += await self._apply_waiting(each, ours.get(each.log.tx_hash))
+            except REFUSED as broken:
+                held_up.add(each.key.position_id)
+                async with self._transaction() as session:
+                    await report(session, each.key, each.log, str(broken))
+        return applied
+
+    async def _apply_waiting(self, waiting: Waiting, operation_id: str | None) -> bool:
+        """In one transaction with its end as one that waits: an event that is applied waits no more, and the reverse."""
+        async with self._transaction() as session:
+            movement = await _record(session, waiting.key, waiting.log, waiting.event, operation_id)
+            await session.flush()
+            await forget(session, waiting)
+            return movement is not None
 
     async def _apply_one(self, key: PositionKey, log: Log, event: DebtMoved, operation_id: str | None) -> bool:
         async with self._transaction() as session:
-            if operation_id is None:
-                movement = await record_movement(session, key, log, event)
-            else:
-                movement = await record_own(session, key, log, event, operation_id)
-            return movement is not None
+            return await _record(session, key, log, event, operation_id) is not None
 
-    async def _report(self, log: Log, event: DebtMoved, broken: Exception) -> None:
-        """What the rows do not allow concerns this position alone: a person must look, and the others are followed."""
-        detail = f"{event.kind} in transaction {log.tx_hash} could not be applied: {broken}"
+    async def _keep(self, key: PositionKey, log: Log, event: DebtMoved, refused: Exception | None = None) -> None:
         async with self._transaction() as session:
-            subject, rows = f"position {event.position_id}", [f"solvency_positions {event.position_id}"]
-            await open_incident(session, IncidentKind.INVARIANT_BROKEN, subject, detail, rows)
-        structlog.get_logger().error("not_followed", position_id=event.position_id, error=repr(broken))
+            await keep(session, key, log, event)
+            if refused is not None:
+                await report(session, key, log, str(refused))
+                structlog.get_logger().error("not_followed", position_id=event.position_id, error=repr(refused))
+
+    async def _waiting(self) -> list[Waiting]:
+        async with self._transaction() as session:
+            return await read_waiting(session, self._chain.chain_id, self._chain.vault_address)
 
     async def _ours(self, logs: Sequence[Log]) -> Mapping[str, str]:
         """The operation of each transaction that the engine has signed; an attempt is stored before it is sent."""
@@ -125,3 +166,12 @@ class OutsideActivities:
         )
         async with self._transaction() as session:
             return {int(position_id) for position_id in await session.scalars(query)}
+
+
+async def _record(
+    session: AsyncSession, key: PositionKey, log: Log, event: DebtMoved, operation_id: str | None
+) -> OutsideMovement | None:
+    """``operation_id`` is whose transaction it was, where it was one of the engine's."""
+    if operation_id is None:
+        return await record_movement(session, key, log, event)
+    return await record_own(session, key, log, event, operation_id)

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.broken import LegUnknown
 from chain.engine_chain import EngineChain
+from chain.legs import expected_missing
 from chain.transactions import find, legs_of, lock_operation, outcome
 from chain.transitions import Result, resume_held, settle_held
 from chain.types import Block, BlockNumber, Receipt, TxHash
@@ -20,7 +21,7 @@ from models.errors import HoldNotResolvable
 from models.ids import leg_id
 from models.messages.legs import LegOutcome
 from models.messages.operators import HoldResolution
-from models.statuses import AttemptKind, IncidentKind, TransactionState
+from models.statuses import AttemptKind, IncidentKind, LegName, TransactionState
 from models.tables.incident_book import close_incident
 from models.tables.session import Transaction
 from models.tables.transactions import ChainAttempt, ChainTransaction
@@ -50,8 +51,9 @@ async def resolve_hold(
 ) -> LegOutcome:
     """Leads a leg out of HELD; the newest generation where ``generation`` is None.
 
-    RESUME sends it back to BROADCAST. ACCEPT makes it FINAL as a final receipt of one of its attempts says, whatever its
-    logs are; or, with ``evidence_tx_hash``, FINAL_CANCELLED, since that transaction used up its nonce.
+    RESUME sends it back to BROADCAST. ACCEPT makes it FINAL as a final receipt of one of its attempts says, whatever else
+    it moved, as long as it shows what the leg's rows are written from; or, with ``evidence_tx_hash``, FINAL_CANCELLED, since
+    that transaction used up its nonce.
     Raises HoldNotResolvable where the rows or the chain do not allow it; RpcUnavailable where the chain cannot be asked.
     """
     held = await _read(transaction, operation_id, leg, generation)
@@ -89,7 +91,10 @@ async def _accepted(chain: EngineChain, held: _Held) -> Result:
             f"nonce {held.row.nonce}, name that one as evidence."
         )
     _demand_depth(mined)
-    return result_of_receipt(mined, _accepted_state(mined), reason=f"accepted although: {held.row.held_reason}")
+    state = _accepted_state(mined)
+    if state is TransactionState.FINAL_OK:
+        _demand_recordable(held, mined.receipt)
+    return result_of_receipt(mined, state, reason=f"accepted although: {held.row.held_reason}")
 
 
 async def _replaced(chain: EngineChain, held: _Held, evidence: TxHash) -> Result:
@@ -124,6 +129,19 @@ def _demand_depth(mined: Mined) -> None:
     if not mined.final:
         receipt = mined.receipt
         raise HoldNotResolvable(f"{receipt.tx_hash} is in block {receipt.block_number}, which is not final yet.")
+
+
+def _demand_recordable(held: _Held, receipt: Receipt) -> None:
+    """Else its record would be wrong, or be tried for ever. An allowance has none: it is read from the chain."""
+    if held.row.leg == LegName.APPROVE:
+        return
+    missing = expected_missing(held.row.expected_logs, receipt.logs)
+    if missing is not None:
+        raise HoldNotResolvable(
+            f"the rows of {held.name} cannot be written from the receipt of {receipt.tx_hash}: {missing}. If the node is "
+            "not to be trusted, resume the leg; if it is, the contract did something else than the leg asked for, and a "
+            "release that can read it must come first."
+        )
 
 
 def _accepted_state(mined: Mined) -> TransactionState:

@@ -103,16 +103,28 @@ def logs_match(
     Each expected log is there exactly once, and USDC moved to or from the wallet only as expected: a movement that nobody
     planned is for a person to explain.
     """
-    explained = set()
-    for wanted in expected:
-        fitting = [log for log in receipt_logs if _fits(wanted, log)]
-        if len(fitting) != 1:
-            return f"{len(fitting)} logs of {wanted['address']} instead of one fit {wanted['topics']} {wanted['data']}"
-        explained.add(fitting[0].log_index)
+    if (missing := expected_missing(expected, receipt_logs)) is not None:
+        return missing
     for log in receipt_logs:
-        if log.log_index not in explained and _moves_usdc_of(log, usdc, wallet):
+        if not is_expected(expected, log) and _moves_usdc_of(log, usdc, wallet):
             return f"log {log.log_index} moves USDC of the platform wallet and is not expected"
     return None
+
+
+def expected_missing(expected: Sequence[ExpectedLog], receipt_logs: Sequence[Log]) -> str | None:
+    """Which expected log is not there exactly once; None where each is.
+
+    Ledger, loan and limits are written from these logs: what the leg moved, and how a repayment split into its parts.
+    """
+    for wanted in expected:
+        fitting = sum(_fits(wanted, log) for log in receipt_logs)
+        if fitting != 1:
+            return f"{fitting} logs of {wanted['address']} instead of one fit {wanted['topics']} {wanted['data']}"
+    return None
+
+
+def is_expected(expected: Sequence[ExpectedLog], log: Log) -> bool:
+    return any(_fits(wanted, log) for wanted in expected)
 
 
 def address_topic(address: ChecksumAddress) -> str:

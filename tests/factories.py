@@ -288,6 +288,13 @@ def log(address: str, topics: Sequence[str], words: Sequence[int]) -> JsonObject
     return {"address": address, "topics": list(topics), "data": f"0x{data}", "log_index": 0}
 
 
+def expected(stored: JsonObject) -> JsonObject:
+    """This very log, as a leg expects it."""
+    digits = stored["data"].removeprefix("0x")
+    words = [f"0x{digits[place : place + 64]}" for place in range(0, len(digits), 64)]
+    return {"address": stored["address"], "topics": stored["topics"], "data": words}
+
+
 async def _added(session: AsyncSession, row: Row) -> Row:
     session.add(row)
     await session.flush()

@@ -220,6 +220,33 @@ def upgrade() -> None:
     op.create_check_constraint(
         op.f("ck_api_keys_signs_with_a_secret"), "api_keys", "NOT must_sign OR signing_secret IS NOT NULL"
     )
+    op.create_table(
+        "unapplied_events",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("chain_id", sa.BigInteger(), nullable=False),
+        sa.Column("vault_address", sa.Text(), nullable=False),
+        sa.Column("position_id", sa.Numeric(78, 0), nullable=False),
+        sa.Column("tx_hash", sa.Text(), nullable=False),
+        sa.Column("log_index", sa.BigInteger(), nullable=False),
+        sa.Column("block_number", sa.BigInteger(), nullable=False),
+        sa.Column("block_hash", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("topics", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("data", sa.Text(), nullable=False),
+        sa.Column("kept_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint(
+            "kind IN ('BORROW', 'DEFAULT', 'LIQUIDATION', 'REPAYMENT')", name=op.f("ck_unapplied_events_kind_is_known")
+        ),
+        sa.ForeignKeyConstraint(
+            ["chain_id", "vault_address", "position_id"],
+            ["solvency_positions.chain_id", "solvency_positions.vault_address", "solvency_positions.position_id"],
+            name=op.f("fk_unapplied_events_chain_id_vault_address_position_id"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_unapplied_events")),
+        sa.UniqueConstraint(
+            "chain_id", "tx_hash", "log_index", name=op.f("uq_unapplied_events_chain_id_tx_hash_log_index")
+        ),
+    )
     op.execute(NEVER_CHANGED)
     op.execute(MONTHS)
 

@@ -21,7 +21,8 @@ class OperatorCommand(Message):
 class HoldResolution(StrEnum):
     """How a leg leaves HELD.
 
-    RESUME: back to BROADCAST, to be watched and sent again. ACCEPT: its final receipt counts as it stands.
+    RESUME: back to BROADCAST, to be watched and sent again. ACCEPT: its final receipt counts as it stands, if it shows
+    what the leg's rows are written from.
     """
 
     RESUME = "resume"

@@ -220,3 +220,37 @@ class OutsideMovement(Base):
     loan_id: Mapped[str | None] = mapped_column(ForeignKey("loans.id"))
     released: Mapped[int] = mapped_column(server_default="0")
     seen_at: Mapped[CreatedAt]
+
+
+class UnappliedEvent(Base):
+    """An event of the vault that the rows refused, or that waits behind one of its position; the log as it was read.
+
+    The follower tries it again in each of its turns. The row goes in the transaction that applies it.
+    """
+
+    __tablename__ = "unapplied_events"
+    __table_args__ = (
+        in_words("kind", OutsideKind),
+        UniqueConstraint("chain_id", "tx_hash", "log_index"),
+        ForeignKeyConstraint(
+            ["chain_id", "vault_address", "position_id"],
+            [
+                "solvency_positions.chain_id",
+                "solvency_positions.vault_address",
+                "solvency_positions.position_id",
+            ],
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    chain_id: Mapped[int]
+    vault_address: Mapped[str]
+    position_id: Mapped[int] = mapped_column(Uint256)
+    tx_hash: Mapped[str]
+    log_index: Mapped[int]
+    block_number: Mapped[int]
+    block_hash: Mapped[str]
+    kind: Mapped[OutsideKind] = mapped_column(Words(OutsideKind))
+    topics: Mapped[list[str]] = mapped_column(JSONB)
+    data: Mapped[str]
+    kept_at: Mapped[CreatedAt]

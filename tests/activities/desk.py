@@ -146,7 +146,7 @@ class Desk:
             make.VAULT, [LOAN_REPAID_EVENT.topic0, f"0x{loan.position_id:064x}"], [amount, principal, interest, left]
         )
         await self.leg(operation.id, LegName.COLLECT, amount + kept)
-        await self.leg(operation.id, LegName.REPAY, amount, logs=[repaid])
+        await self.leg(operation.id, LegName.REPAY, amount, logs=[repaid], expected_logs=[make.expected(repaid)])
         debt = Debt(outstanding=left, principal=left, block_number=1)
         await self.repayments.apply_repayment(ApplyRepayment(operation_id=operation.id, debt=debt))
 

@@ -155,7 +155,8 @@ class History:
             self.is_repaid(taken, repaying.operation_id)
             words = [taken, taken, 0, self.owed]
             repaid = make.log(make.VAULT, [LOAN_REPAID_EVENT.topic0, f"0x{self.position_id:064x}"], words)
-            await self.desk.leg(repaying.operation_id, LegName.REPAY, taken, logs=[repaid])
+            shown = {"logs": [repaid], "expected_logs": [make.expected(repaid)]}
+            await self.desk.leg(repaying.operation_id, LegName.REPAY, taken, **shown)
         if taken < repaying.amount:
             await self.desk.leg(repaying.operation_id, LegName.REFUND, repaying.amount - taken)
         repaying.landed = True

@@ -4,10 +4,12 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.claims import claim, claimable_transfer
+from activities.leg_rows import loan_repaid
 from activities.repayment_rows import lock_repayment, take_loan
+from chain.contracts.vault_events import LOAN_REPAID_EVENT
 from models.errors import InvariantBroken, RepaymentInProgress, TransferAlreadyClaimed
 from models.messages.repay import RepayTerms
-from models.statuses import LoanStatus, OperationKind, RepaymentMode
+from models.statuses import LegName, LoanStatus, OperationKind, RepaymentMode, TransactionState
 from models.tables.loans import Loan, Repayment
 from models.tables.session import Transaction
 from models.tables.transactions import InboundTransfer
@@ -35,6 +37,21 @@ async def test_a_loan_is_repaid_at_zero(transaction: Transaction, left: int, sta
     assert await desk.usage() == Usage(outstanding=left, borrowed=PRINCIPAL)
     async with transaction() as session:
         assert (await session.get_one(Loan, loan.id)).status is status
+
+
+async def test_only_the_legs_own_event_is_read(transaction: Transaction) -> None:
+    """What the same receipt says of another position, or another contract of this one, is no repayment of the leg's."""
+    desk = await open_desk(transaction)
+    async with transaction() as session:
+        await make.known_signer(session)
+        operation = await make.new_operation(session, desk.partner, kind=OperationKind.REPAY)
+        own, *others = [
+            make.log(contract, [LOAN_REPAID_EVENT.topic0, f"0x{position:064x}"], [100, principal, 100 - principal, 7])
+            for contract, position, principal in ((make.VAULT, 1, 90), (make.VAULT, 2, 80), (make.OAID, 1, 70))
+        ]
+        shown = {"logs": [*others, own], "expected_logs": [make.expected(own)]}
+        leg = await make.new_leg(session, operation, LegName.REPAY, TransactionState.FINAL_OK, amount=100, **shown)
+        assert loan_repaid(leg).principal == 90
 
 
 async def test_a_busy_loan_is_not_taken(transaction: Transaction) -> None:

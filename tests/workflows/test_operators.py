@@ -1,7 +1,9 @@
 """The hands of operators: what each update does at each point, what it refuses, and that it is on record (money.md section 2)."""
 
 import asyncio
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
@@ -12,6 +14,7 @@ from temporalio.client import WorkflowUpdateFailedError
 from models.messages.operators import HoldResolution, OperatorCommand, ResolveHold
 from models.statuses import LegName
 from models.tables.operators import OperatorAction
+from models.tables.transactions import ChainTransaction
 from tests.chain.world import USD
 from tests.engine import COMMAND, Borrower, BuildEngine, Engine, until
 from tests.workflows.moments import held_borrow, leg_is, loan_is, under_review
@@ -190,6 +193,56 @@ async def test_a_refused_resolution_is_on_record_and_changes_nothing(build_engin
         assert said == "borrow is FINAL_OK"
         async with engine.lane():
             assert (await engine.finished(answer))["outcome"]["status"] == "ACTIVE"
+        await engine.assert_sound()
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A leg of which a receipt will not show what its rows are written from: the position of the vault's event is another."""
+
+    engine: Engine
+    operation_id: str
+    leg: str
+
+    async def expects(self, old: int, new: int) -> None:
+        query = select(ChainTransaction).where(
+            ChainTransaction.operation_id == self.operation_id, ChainTransaction.leg == self.leg
+        )
+        async with self.engine.transaction() as session:
+            row = (await session.scalars(query)).one()
+            written = json.dumps(row.expected_logs)
+            assert f"{old:064x}" in written
+            row.expected_logs = json.loads(written.replace(f"{old:064x}", f"{new:064x}"))
+
+
+@pytest.mark.parametrize("leg", ["borrow", "repay"])
+async def test_a_receipt_that_cannot_be_recorded_is_not_accepted(build_engine: BuildEngine, leg: str) -> None:
+    """Accepting is refused where no record could be made of the receipt, and no step fails; once it can be read, it is made."""
+    async with build_engine() as engine, engine.loans():
+        borrower = await engine.new_borrower()
+        if leg == "borrow":
+            answer = await engine.borrow(borrower)
+        else:
+            async with engine.lane():
+                await engine.active_loan(borrower)
+                hold_after(engine, LegName.COLLECT)
+                answer = await engine.repay(borrower, PART)
+                await until(partial(leg_is, engine, answer.json()["operation_id"], ("collect", 1, "FINAL_OK")))
+            engine.release_submissions()
+        operation_id, position = answer.json()["operation_id"], borrower.line.position_id
+        await until(partial(leg_is, engine, operation_id, (leg, 1, "QUEUED")))
+        unreadable = Unreadable(engine, operation_id, leg)
+        await unreadable.expects(position, position + 1)
+        async with engine.lane():
+            await until(partial(leg_is, engine, operation_id, (leg, 1, "HELD")))
+            await until(partial(under_review, engine, operation_id))
+            said = await refusal(engine, operation_id, "resolve_hold", hold(leg, HoldResolution.ACCEPT))
+            assert f"the rows of {operation_id}/{leg}/1 cannot be written from the receipt" in said
+            assert await leg_is(engine, operation_id, (leg, 1, "HELD"))
+            await unreadable.expects(position + 1, position)
+            said = await engine.operator(operation_id, "resolve_hold", hold(leg, HoldResolution.ACCEPT))
+            assert said == f"{leg} is FINAL_OK"
+            assert (await engine.finished(answer))["outcome"]["status"] in ("ACTIVE", "APPLIED")
         await engine.assert_sound()
 
 

@@ -7,10 +7,13 @@ import pytest
 
 from chain.client import ChainClient
 from chain.finality import Finality
+from chain.legs import ExpectedLog
 from models.errors import HoldNotResolvable
 from models.ids import leg_id
+from models.messages.legs import ApproveCall
 from models.messages.operators import HoldResolution
 from models.statuses import IncidentKind, TransactionState
+from tests import factories as make
 from tests.chain.lane.desk import Desk
 from tests.chain.world import USD
 
@@ -18,9 +21,9 @@ RESUME, ACCEPT = HoldResolution.RESUME, HoldResolution.ACCEPT
 NOBODY = "0x" + "77" * 32
 
 
-async def test_a_receipt_is_accepted_although_its_logs_differ(desk: Desk) -> None:
+async def test_a_receipt_is_accepted_although_it_shows_more(desk: Desk) -> None:
     """With a final receipt of an attempt the leg is FINAL_OK as it stands, and says what was overlooked."""
-    operation_id = await _held_for_its_logs(desk)
+    operation_id = await _held_for_more(desk)
     held = await desk.row(operation_id)
     answer = await desk.resolve(operation_id, ACCEPT)
     row = await desk.row(operation_id)
@@ -29,6 +32,26 @@ async def test_a_receipt_is_accepted_although_its_logs_differ(desk: Desk) -> Non
     assert row.reason == f"accepted although: {held.held_reason}"
     assert row.final_at is not None
     assert await desk.incidents() == set()
+
+
+async def test_a_receipt_without_the_legs_own_effect_is_not_accepted(desk: Desk) -> None:
+    """What the ledger and the loan would say of it is not what happened: it stays HELD, and the words say what is missing."""
+    operation_id = await _held_for_its_logs(desk)
+    await _refused(desk.resolve(operation_id, ACCEPT), "cannot be written from the receipt .* 0 logs of")
+    assert (await desk.row(operation_id)).state is TransactionState.HELD
+    assert {kind for kind, _ in await desk.incidents()} == {IncidentKind.LEG_HELD}
+
+
+async def test_an_allowance_is_accepted_whatever_its_receipt_shows(desk: Desk) -> None:
+    """Nothing is written from it: the allowance itself is read from the chain."""
+    await desk.lane_known()
+    async with desk.transaction() as session:
+        operation = await make.new_system_operation(session)
+    planned, other = (desk.plan(operation.id, "approve", ApproveCall(amount=amount)) for amount in (USD, 2 * USD))
+    await desk.queue(replace(planned, expected_logs=other.expected_logs))
+    async with desk.running():
+        await desk.until(operation.id, "approve", TransactionState.HELD)
+    assert (await desk.resolve(operation.id, ACCEPT, leg="approve")).state is TransactionState.FINAL_OK
 
 
 async def test_a_leg_that_is_resumed_is_watched_again(desk: Desk) -> None:
@@ -46,7 +69,7 @@ async def test_a_leg_that_is_resumed_is_watched_again(desk: Desk) -> None:
 
 async def test_of_two_operators_one_decides(desk: Desk) -> None:
     """The second is told that the leg is not HELD any more."""
-    operation_id = await _held_for_its_logs(desk)
+    operation_id = await _held_for_more(desk)
     await desk.resolve(operation_id, ACCEPT)
     await _refused(desk.resolve(operation_id, RESUME), "is FINAL_OK, not HELD")
 
@@ -85,10 +108,18 @@ async def test_evidence_must_be_of_the_legs_own_nonce(desk: Desk) -> None:
 
 async def _held_for_its_logs(desk: Desk) -> str:
     """An operation whose mined transfer is not the one that was expected."""
+    return await _held(desk, desk.transfer("unused", 2 * USD).expected_logs)
+
+
+async def _held_for_more(desk: Desk) -> str:
+    """An operation whose transaction moved USDC that was not expected of it."""
+    return await _held(desk, ())
+
+
+async def _held(desk: Desk, expected: tuple[ExpectedLog, ...]) -> str:
     await desk.lane_known()
     operation_id = await desk.funded(USD)
-    other = desk.transfer(operation_id, 2 * USD)
-    await desk.queue(replace(desk.transfer(operation_id, USD), expected_logs=other.expected_logs))
+    await desk.queue(replace(desk.transfer(operation_id, USD), expected_logs=expected))
     async with desk.running():
         await desk.until(operation_id, "settle", TransactionState.HELD)
         await desk.until_incident(IncidentKind.LEG_HELD, leg_id(operation_id, "settle", 1))

@@ -103,8 +103,8 @@ BUGS = [
         name="hold-accepted-before-it-is-final",
         breaks="HELD becomes FINAL only on receipt evidence",
         file=_HOLDS,
-        old="    _demand_depth(mined)\n    return result_of_receipt(mined, _accepted_state(mined)",
-        new="    return result_of_receipt(mined, _accepted_state(mined)",
+        old="    _demand_depth(mined)\n    state = _accepted_state(mined)\n",
+        new="    state = _accepted_state(mined)\n",
         test="tests/chain/lane/test_holds.py::test_a_receipt_must_be_final",
     ),
     Bug(

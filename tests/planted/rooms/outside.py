@@ -5,6 +5,8 @@ from tests.planted.bug import Bug
 _BOOK = "activities/outside_book.py"
 _REFUNDS = "chain/refunds.py"
 _OUTSIDE = "tests/workflows/test_outside.py"
+_FOLLOWER = "activities/outside.py"
+_UNAPPLIED = "tests/workflows/test_unapplied.py"
 _ORDERS = "tests/activities/test_outside.py::test_known_orders"
 _REFUNDED = "tests/chain/lane/test_refunds.py"
 
@@ -20,9 +22,9 @@ BUGS = [
     Bug(
         name="own-repayment-followed-as-anothers",
         breaks="a repayment of the engine's own releases the limit once",
-        file="activities/outside.py",
-        old="            if operation_id is None:\n",
-        new="            if operation_id is None or event.principal < 0:\n",
+        file=_FOLLOWER,
+        old="    if operation_id is None:\n",
+        new="    if operation_id is None or event.principal < 0:\n",
         test=f"{_OUTSIDE}::test_the_user_repays_before_and_after_our_repayment",
     ),
     Bug(
@@ -112,5 +114,29 @@ BUGS = [
         old="debt.outstanding == 0 and not debt.liquidated",
         new="debt.outstanding == 0",
         test=_ORDERS,
+    ),
+    Bug(
+        name="refused-event-forgotten",
+        breaks="debt that changes outside the engine is followed, also where the rows refuse it at first",
+        file=_FOLLOWER,
+        old="            await keep(session, key, log, event)\n",
+        new="",
+        test=f"{_UNAPPLIED}::test_a_refused_event_is_applied_when_the_rows_allow_it",
+    ),
+    Bug(
+        name="refused-event-overtaken",
+        breaks="whose debt an event is of is decided by what came before it on chain",
+        file=_FOLLOWER,
+        old="            if place_of(log) >= held_up.get(event.position_id, NOWHERE):\n",
+        new="            if place_of(log) == held_up.get(event.position_id, NOWHERE):\n",
+        test=f"{_UNAPPLIED}::test_what_comes_after_a_refused_event_waits_behind_it",
+    ),
+    Bug(
+        name="applied-event-waits-still",
+        breaks="an incident about a position is open for as long as an event of it waits",
+        file="activities/unapplied.py",
+        old="    await session.execute(delete(UnappliedEvent).where(UnappliedEvent.id == applied.id))\n",
+        new="",
+        test=f"{_UNAPPLIED}::test_a_refused_event_is_applied_when_the_rows_allow_it",
     ),
 ]

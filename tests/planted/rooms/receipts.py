@@ -66,8 +66,8 @@ BUGS = [
         name="unplanned-transfer-overlooked",
         breaks="USDC that moves to or from the wallet without being expected is for a person",
         file="chain/legs.py",
-        old="if log.log_index not in explained and _moves_usdc_of(log, usdc, wallet):",
-        new="if log.log_index not in explained and log.address != usdc and _moves_usdc_of(log, usdc, wallet):",
+        old="if not is_expected(expected, log) and _moves_usdc_of(log, usdc, wallet):",
+        new="if not is_expected(expected, log) and log.address != usdc and _moves_usdc_of(log, usdc, wallet):",
         test="tests/chain/lane/test_lane.py::test_an_unexpected_movement_holds_the_leg",
     ),
     Bug(
@@ -101,5 +101,21 @@ BUGS = [
         old="        return ours | moved\n",
         new="        return ours\n",
         test="tests/chain/lane/test_inbound.py::test_a_transfer_that_moved_is_not_credited_twice",
+    ),
+    Bug(
+        name="hold-accepted-without-its-logs",
+        breaks="FINAL_OK demands the logs that ledger, loan and limits are written from, also where a person says so",
+        file="chain/holds.py",
+        old="    if state is TransactionState.FINAL_OK:\n        _demand_recordable(held, mined.receipt)\n",
+        new="",
+        test="tests/chain/lane/test_holds.py::test_a_receipt_without_the_legs_own_effect_is_not_accepted",
+    ),
+    Bug(
+        name="anothers-repayment-taken-for-the-legs",
+        breaks="principal, interest and remaining debt are those of the leg's own event",
+        file="activities/leg_rows.py",
+        old="if is_expected(leg.expected_logs, log := _log(leg, stored))]",
+        new="if (log := _log(leg, stored))]",
+        test="tests/activities/test_repayments.py::test_only_the_legs_own_event_is_read",
     ),
 ]

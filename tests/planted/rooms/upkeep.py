@@ -70,8 +70,8 @@ BUGS = [
         name="incident-closed-by-a-look-at-what-is-new",
         breaks="a breach stays an incident until an audit that can see it finds it no more",
         file=_RECONCILIATION,
-        old="if asked.since is not None or asked.last.left_out > 0:",
-        new="if asked.last.left_out > 0:",
+        old="if asked.since is not None or asked.last.left_out > 0 or begun_at is None:",
+        new="if asked.last.left_out > 0 or begun_at is None:",
         test=f"{_RECONCILED}::test_only_a_look_at_everything_closes_what_an_audit_found",
     ),
     Bug(
