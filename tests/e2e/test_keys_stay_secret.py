@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import httpx
+import pytest
 import pytest_asyncio
 from google.protobuf.json_format import MessageToJson
 from sqlalchemy import text
@@ -18,7 +19,6 @@ from temporalio.api.history.v1 import HistoryEvent
 
 from api.administration import issue_key, revoke_key
 from api.keys import new_admin_key, new_key
-from models.statuses import Scope
 from models.tables.administration import Administrator, AdminKey
 from sandbox.engine import API, WORKER
 from sandbox.services import Anvil, Temporal
@@ -64,6 +64,7 @@ async def running(database_url: str, temporal_server: Temporal, anvil: Anvil, tm
     site = Site(tmp_path, database_url, temporal_server, anvil)
     async with open_running(site, KEY_PEPPER=PEPPER, SEALING_KEY=SEAL) as running:
         await start_and_fund(running, API, WORKER)
+        running.engine.partner = await running.engine.new_partner(pepper=running.engine.settings.key_pepper)
         yield running
 
 
@@ -74,7 +75,17 @@ async def run(running: Running) -> Run:
     return Run(running, secrets, answers)
 
 
-async def test_no_key_is_in_anything_that_is_kept_or_said(run: Run, tmp_path_factory_base: Path) -> None:
+@pytest.fixture
+def logs(run: Run, tmp_path: Path) -> dict[str, bytes]:
+    """The logs of all processes, the services' included, by their names."""
+    found: dict[str, bytes] = {}
+    for path in tmp_path.parent.rglob("*.log"):
+        found[path.name] = found.get(path.name, b"") + path.read_bytes()
+    assert run.answers
+    return found
+
+
+async def test_no_key_is_in_anything_that_is_kept_or_said(run: Run, logs: dict[str, bytes]) -> None:
     """Not in an answer, a table, a log of any process, nor in a workflow's history; and what was looked through is not little."""
     engine = run.running.engine
     for answer in run.answers:
@@ -91,10 +102,9 @@ async def test_no_key_is_in_anything_that_is_kept_or_said(run: Run, tmp_path_fac
             histories += 1
             for form in forms_of(event):
                 assert run.secrets.found_in(form) == [], (execution.id, event.event_type)
-    logs = sorted(tmp_path_factory_base.rglob("*.log"))
-    for log in logs:
-        assert run.secrets.found_in(log.read_bytes()) == [], log.name
-    assert {"api.log", "worker.log", "postgres.log"} <= {log.name for log in logs}
+    for name, log in logs.items():
+        assert run.secrets.found_in(log) == [], name
+    assert {"api.log", "worker.log", "postgres.log"} <= logs.keys()
     assert (rows > 100, histories > 50, len(run.answers) > 30) == (True, True, True)
 
 
@@ -109,13 +119,8 @@ async def test_the_search_finds_what_is_there(run: Run) -> None:
     payload = Payload(data=json.dumps({"escaped": run.secrets.mine}).encode())
     event = HistoryEvent()
     event.workflow_execution_started_event_attributes.input.payloads.append(payload)
-    assert [run.secrets.found_in(form) for form in forms_of(event)][0] == ["mine"]
-
-
-@pytest_asyncio.fixture
-async def tmp_path_factory_base(tmp_path: Path) -> Path:
-    """Where all processes of this test's session have their logs, the services' included."""
-    return tmp_path.parent
+    stored, _ = forms_of(event)
+    assert run.secrets.found_in(stored) == ["mine"]
 
 
 async def made_secrets(running: Running) -> Secrets:
@@ -123,9 +128,8 @@ async def made_secrets(running: Running) -> Secrets:
     admin = new_admin_key("sandbox")
     async with engine.transaction() as session:
         revoked = await issue_key(
-            session, engine.partner.id, scopes=list(Scope), mode="sandbox", pepper=engine.settings.key_pepper
+            session, partner_id=engine.partner.id, mode="sandbox", pepper=engine.settings.key_pepper
         )
-        await session.flush()
         await revoke_key(session, revoked.key_id)
         session.add(Administrator(id="adm_1", name="Ada"))
         await session.flush()
@@ -156,21 +160,23 @@ async def every_mistake(running: Running, secrets: Secrets) -> list[httpx.Respon
     api, mine = running.engine.api, secrets.mine
     answers = [
         await api.get("/v1/grants", headers=bearer(key))
-        for key in (secrets.unknown, secrets.live, secrets.revoked, secrets.admin, mine[:-1], mine + "x", f" {mine}  ")
+        for key in (secrets.unknown, secrets.live, secrets.revoked, secrets.admin, mine[:-1], mine + "x", f"{mine} {mine}")
     ]
     answers.append(await api.get("/v1/grants", auth=("user", mine)))
     answers.append(await api.get("/v1/admin/requests", headers=bearer(mine)))
     answers.append(await api.get("/v1/admin/requests", headers=bearer(secrets.admin)))
-    for path in misplaced_paths(mine):
-        answers.append(await api.get(path, headers=bearer(mine)))
-    for content in misplaced_bodies(running, secrets):
-        headers = {**bearer(mine), "Content-Type": "application/json", "Idempotency-Key": "k"}
-        for path in ("/v1/loans", "/v1/loans/x/repayments", "/v1/grants"):
-            answers.append(await api.post(path, content=content, headers=headers))
+    answers += [await api.get(path, headers=bearer(mine)) for path in misplaced_paths(mine)]
+    headers = {**bearer(mine), "Content-Type": "application/json", "Idempotency-Key": "k"}
+    answers += [
+        await api.post(path, content=content, headers=headers)
+        for content in misplaced_bodies(running, secrets)
+        for path in ("/v1/loans", "/v1/loans/x/repayments", "/v1/grants")
+    ]
     body = json.dumps({"payoff": True})
-    for name in ("Idempotency-Key", "User-Agent", "traceparent", "Cookie", "X-Api-Key", "Content-Type"):
-        headers = {**bearer(mine), "Content-Type": "application/json", "Idempotency-Key": "k", name: mine}
-        answers.append(await api.post("/v1/loans/x/repayments", content=body, headers=headers))
+    answers += [
+        await api.post("/v1/loans/x/repayments", content=body, headers=headers | {name: mine})
+        for name in ("Idempotency-Key", "User-Agent", "traceparent", "Cookie", "X-Api-Key", "Content-Type")
+    ]
     answers.append(await api.get("/v1/me/requests?limit=200", headers=bearer(mine)))
     assert not [answer for answer in answers if answer.is_server_error]
     return answers
