@@ -1,6 +1,7 @@
 """Start-up checks: a process that cannot do its work does not start, and says which setting is at fault."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -14,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
-from temporalio.client import Client
+from temporalio.client import Client, Plugin
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -65,13 +66,14 @@ async def check_database(database: AsyncEngine) -> None:
         )
 
 
-async def connect_temporal(settings: Settings) -> Client:
+async def connect_temporal(settings: Settings, plugins: Sequence[Plugin] = ()) -> Client:
     """Raises SettingAtFault where Temporal or its namespace cannot be reached."""
     try:
         client = await Client.connect(
             settings.temporal_address,
             namespace=settings.temporal_namespace,
             data_converter=pydantic_data_converter,
+            plugins=plugins,
         )
         await client.service_client.check_health()
     except (RPCError, RuntimeError) as error:
