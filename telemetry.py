@@ -25,7 +25,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.types import Scope
 from temporalio.client import Plugin
 from temporalio.contrib.opentelemetry import OpenTelemetryPlugin, create_tracer_provider
-from typing_extensions import override
 
 from settings import Settings
 
@@ -118,8 +117,7 @@ class _Requests(Sampler):
     def __init__(self, percent: int) -> None:
         self._some = TraceIdRatioBased(percent / 100)
 
-    @override
-    def should_sample(
+    def should_sample(  # noqa: PLR0917 - OpenTelemetry's signature
         self,
         parent_context: Context | None,
         trace_id: int,

@@ -29,7 +29,7 @@ from startup import (
     check_database,
     connect_temporal,
     describe_chain,
-    ensure_attention_is_shown,
+    ensure_search_attributes,
     read_settings,
 )
 from telemetry import Tracing, configure_logging
@@ -112,7 +112,7 @@ async def serve(role: Role, stop: asyncio.Event) -> None:
             lane.add_done_callback(lambda _: stop.set())
         if role in (Role.ALL, Role.LOANS):
             temporal = await connect_temporal(settings, tracing.plugins())
-            await ensure_attention_is_shown(temporal)
+            await ensure_search_attributes(temporal)
             waiter = await stack.enter_async_context(LegWaiter(transactions(database), database.url))
             for worker in loans_workers(temporal, parts, waiter):
                 await stack.enter_async_context(worker)

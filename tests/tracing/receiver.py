@@ -42,7 +42,7 @@ class Span:
 
 
 @dataclass
-class Receiver(TraceServiceServicer):  # type: ignore[misc]  # generated code has no types
+class Receiver(TraceServiceServicer):
     """``endpoint`` is what ENGINE_OTLP_ENDPOINT takes."""
 
     endpoint: str = ""
@@ -91,7 +91,7 @@ class TraceTree:
 async def receiving() -> AsyncIterator[Receiver]:
     server = grpc.aio.server()
     receiver = Receiver()
-    add_TraceServiceServicer_to_server(receiver, server)
+    add_TraceServiceServicer_to_server(receiver, server)  # type: ignore[no-untyped-call]  # generated code
     receiver.endpoint = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
     try:
