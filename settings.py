@@ -125,6 +125,11 @@ class Settings(DatabaseSettings):
     refund_minimum: int = Field(default=1_000_000, ge=1)
     """The least that is given back by itself, in base units; less waits for a claim or a person."""
 
+    otlp_endpoint: str | None = None
+    """``http://host:4317``: where spans go by OTLP over gRPC. Nothing is traced where it is not set."""
+    trace_percent: int = Field(default=100, ge=0, le=100)
+    """Of the requests whose caller has not decided by its own ``traceparent``, how many are traced."""
+
     key_mode: Literal["live", "sandbox"] = "live"
     key_pepper: SecretStr | None = None
     sealing_key: Annotated[SecretStr, AfterValidator(_sealing_key)] | None = None

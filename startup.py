@@ -1,6 +1,7 @@
 """Start-up checks: a process that cannot do its work does not start, and says which setting is at fault."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -14,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
-from temporalio.client import Client
+from temporalio.client import Client, Plugin
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -24,8 +25,10 @@ from chain.engine_chain import EngineChain
 from chain.errors import ChainError, ChainMisconfigured
 from settings import ENV_PREFIX, Settings
 from workflows.attention import ATTENTION_REASON
+from workflows.tale import LOAN_ID, OAID_TOKEN_ID, PARTNER_ID, STEP, TX_HASH
 
 Read = TypeVar("Read", bound=BaseSettings)
+SEARCH_ATTRIBUTES = tuple(key.name for key in (ATTENTION_REASON, LOAN_ID, OAID_TOKEN_ID, PARTNER_ID, STEP, TX_HASH))
 ATTRIBUTE_POLL = timedelta(milliseconds=200)
 ALEMBIC_INI = Path(__file__).parent / "alembic.ini"
 NODE_PATIENCE, NODE_PAUSE = timedelta(seconds=20), timedelta(milliseconds=500)
@@ -65,13 +68,14 @@ async def check_database(database: AsyncEngine) -> None:
         )
 
 
-async def connect_temporal(settings: Settings) -> Client:
+async def connect_temporal(settings: Settings, plugins: Sequence[Plugin] = ()) -> Client:
     """Raises SettingAtFault where Temporal or its namespace cannot be reached."""
     try:
         client = await Client.connect(
             settings.temporal_address,
             namespace=settings.temporal_namespace,
             data_converter=pydantic_data_converter,
+            plugins=plugins,
         )
         await client.service_client.check_health()
     except (RPCError, RuntimeError) as error:
@@ -81,33 +85,36 @@ async def connect_temporal(settings: Settings) -> Client:
     return client
 
 
-async def ensure_attention_is_shown(client: Client, limit: timedelta = timedelta(seconds=10)) -> None:
-    """Adds the search attribute by which operators find what waits for them, where the namespace has none.
+async def ensure_search_attributes(client: Client, limit: timedelta = timedelta(seconds=10)) -> None:
+    """Adds the search attributes by which operators find operations, where the namespace lacks one.
 
-    Whether it is there is asked by the very query that operators use, which every kind of Temporal answers.
-    Raises SettingAtFault where it is missing and cannot be added, or is of another type.
+    Whether it is there is asked by a query such as operators use, which every kind of Temporal answers.
+    Raises SettingAtFault where one is missing and cannot be added, or is of another type.
     """
-    if await _attention_is_shown(client):
+    missing = [name for name in SEARCH_ATTRIBUTES if not await _is_known(client, name)]
+    if not missing:
         return
-    keyword = {ATTENTION_REASON.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD}
-    command = f"temporal operator search-attribute create --namespace {client.namespace} --name {ATTENTION_REASON.name} --type Keyword"
+    keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
     try:
         await client.operator_service.add_search_attributes(
-            AddSearchAttributesRequest(namespace=client.namespace, search_attributes=keyword)
+            AddSearchAttributesRequest(namespace=client.namespace, search_attributes=dict.fromkeys(missing, keyword))
         )
         async with asyncio.timeout(limit.total_seconds()):
-            while not await _attention_is_shown(client):  # noqa: ASYNC110 - Temporal tells nobody when it knows a new attribute
+            while not all([await _is_known(client, name) for name in missing]):  # noqa: ASYNC110 - Temporal tells nobody when it knows a new attribute
                 await asyncio.sleep(ATTRIBUTE_POLL.total_seconds())
     except (RPCError, TimeoutError) as error:
+        named = " ".join(f"--name {name} --type Keyword" for name in missing)
+        command = f"temporal operator search-attribute create --namespace {client.namespace} {named}"
         raise SettingAtFault(
             "TEMPORAL_NAMESPACE",
-            f"it has no search attribute {ATTENTION_REASON.name} of type Keyword, and none could be added ({error!r}); run '{command}'",
+            f"it lacks search attributes of type Keyword ({', '.join(missing)}), and they could not be added ({error!r}); "
+            f"run '{command}'",
         ) from error
 
 
-async def _attention_is_shown(client: Client) -> bool:
+async def _is_known(client: Client, name: str) -> bool:
     try:
-        await client.count_workflows(f"{ATTENTION_REASON.name} STARTS_WITH 'settle'")
+        await client.count_workflows(f"{name} STARTS_WITH 'settle'")
     except RPCError as error:
         if error.status is RPCStatusCode.INVALID_ARGUMENT:
             return False

@@ -29,10 +29,10 @@ from startup import (
     check_database,
     connect_temporal,
     describe_chain,
-    ensure_attention_is_shown,
+    ensure_search_attributes,
     read_settings,
 )
-from telemetry import configure_logging
+from telemetry import Tracing, configure_logging
 from wiring import Parts, loans_workers
 
 
@@ -99,9 +99,12 @@ async def serve(role: Role, stop: asyncio.Event) -> None:
     """Serves the role until ``stop`` is set. Raises SettingAtFault where the engine cannot run as it is configured."""
     settings = read_settings(Settings)
     async with AsyncExitStack() as stack:
+        tracing = Tracing(f"worker-{role}", settings)
+        stack.callback(tracing.close)
         client = await stack.enter_async_context(ChainClient(settings.rpc_url.get_secret_value()))
         database = open_database(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
         stack.push_async_callback(database.dispose)
+        tracing.watch_database(database)
         await check_database(database)
         parts = Parts(settings, database, await describe_chain(settings, client))
         if role in (Role.ALL, Role.LANE):
@@ -109,8 +112,8 @@ async def serve(role: Role, stop: asyncio.Event) -> None:
             lane = await stack.enter_async_context(lane_of(parts, signer))
             lane.add_done_callback(lambda _: stop.set())
         if role in (Role.ALL, Role.LOANS):
-            temporal = await connect_temporal(settings)
-            await ensure_attention_is_shown(temporal)
+            temporal = await connect_temporal(settings, tracing.plugins())
+            await ensure_search_attributes(temporal)
             waiter = await stack.enter_async_context(LegWaiter(transactions(database), database.url))
             for worker in loans_workers(temporal, parts, waiter):
                 await stack.enter_async_context(worker)

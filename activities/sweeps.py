@@ -18,6 +18,7 @@ from models.messages.sweep import SweepReport
 from models.statuses import OperationKind, OperationState
 from models.tables.operations import Operation
 from models.tables.session import Transaction
+from models.traces import under
 
 GRACE = timedelta(seconds=10)
 """A younger operation is left alone: its workflow may be about to start."""
@@ -33,6 +34,7 @@ class Found:
     kind: OperationKind
     state: OperationState
     received_at: datetime
+    traceparent: str | None
 
 
 @dataclass
@@ -88,7 +90,7 @@ class SweepActivities:
         return tally.report()
 
     async def _pages(self, state: OperationState, older_than: timedelta) -> AsyncIterator[Sequence[Found]]:
-        columns = select(Operation.id, Operation.kind, Operation.state, Operation.received_at)
+        columns = select(Operation.id, Operation.kind, Operation.state, Operation.received_at, Operation.traceparent)
         place = tuple_(Operation.received_at, Operation.id)
         old = Operation.received_at < datetime.now(UTC) - older_than
         query = columns.where(Operation.state == state, Operation.kind.in_(self._workflows), old)
@@ -137,15 +139,16 @@ class SweepActivities:
 
     async def _reopen(self, found: Found) -> None:
         """However its last run ended, the rows say that the operation has not. A run that came meanwhile is kept."""
-        await self._temporal.start_workflow(
-            self._workflows[found.kind],
-            OperationInput(operation_id=found.id),
-            id=found.id,
-            task_queue=self._task_queue,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            rpc_timeout=RPC_TIMEOUT,
-        )
+        with under(found.traceparent):
+            await self._temporal.start_workflow(
+                self._workflows[found.kind],
+                OperationInput(operation_id=found.id, traceparent=found.traceparent),
+                id=found.id,
+                task_queue=self._task_queue,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                rpc_timeout=RPC_TIMEOUT,
+            )
 
     async def _give_up(self, operation_id: str) -> bool:
         """A compare-and-set: a partner's repeat that came meanwhile has made the request young again, and wins."""

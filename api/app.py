@@ -32,7 +32,7 @@ from api.routes import (
 )
 from settings import Settings
 from startup import SettingAtFault, read_settings
-from telemetry import configure_logging
+from telemetry import Tracing, configure_logging
 
 RECURSION_LIMIT = 1_000
 """Python's own. A library raises it to 100,000 on import, at which brackets nested in one body overflow the stack and kill the process."""
@@ -68,7 +68,7 @@ ROUTES = (
 )
 """In the order of the document."""
 
-OpenResources = Callable[[Settings, AsyncExitStack], Awaitable[Resources]]
+OpenResources = Callable[[Settings, AsyncExitStack, Tracing], Awaitable[Resources]]
 
 
 def create_app(settings: Settings, *, resources: OpenResources = open_resources) -> FastAPI:
@@ -77,10 +77,12 @@ def create_app(settings: Settings, *, resources: OpenResources = open_resources)
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            app.state.resources = await resources(settings, stack)
+            stack.callback(tracing.close)
+            app.state.resources = await resources(settings, stack, tracing)
             yield
 
     sys.setrecursionlimit(RECURSION_LIMIT)
+    tracing = Tracing("api", settings)
     app = _Documented(
         title="Loan engine",
         version="1",
@@ -97,6 +99,7 @@ def create_app(settings: Settings, *, resources: OpenResources = open_resources)
     ProblemHandlers(settings.problem_base).install(app)
     for routes in ROUTES:
         app.include_router(routes.router)
+    tracing.watch_app(app)
     return app
 
 

@@ -44,6 +44,7 @@ class MoneyRequest:
     request: Json
     loan_id: str | None
     trace_id: str
+    traceparent: str | None
 
     @property
     def operation_id(self) -> str:
@@ -143,6 +144,7 @@ def _insertion(asked: MoneyRequest) -> Any:
             partner_loan_id=asked.partner_loan_id,
             state=OperationState.RECEIVED,
             trace_id=asked.trace_id,
+            traceparent=asked.traceparent,
         )
         .on_conflict_do_nothing()
         .returning(Operation.id)

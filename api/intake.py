@@ -10,7 +10,7 @@ from models.errors import RefusalPayload
 from models.messages.common import OperationInput
 
 
-async def decide(resources: Resources, asked: MoneyRequest, traceparent: str | None) -> Recorded:
+async def decide(resources: Resources, asked: MoneyRequest) -> Recorded:
     """The operation with its decision, or without one while it is still being made.
 
     Raises OperationRefused where the decision is a refusal or the key was used for another request, and
@@ -18,7 +18,7 @@ async def decide(resources: Resources, asked: MoneyRequest, traceparent: str | N
     """
     known = await record(resources.statements, asked)
     if known.decision is None:
-        known = await _start(resources, asked, known, traceparent)
+        known = await _start(resources, asked, known)
     decision = known.decision
     if decision is not None and decision.refusal is not None:
         raise refused(decision.refusal, known)
@@ -29,8 +29,8 @@ def refused(refusal: RefusalPayload, known: Recorded) -> OperationRefused:
     return OperationRefused(refusal, known.operation_id, known.trace_id, replayed=known.replayed)
 
 
-async def _start(resources: Resources, asked: MoneyRequest, known: Recorded, traceparent: str | None) -> Recorded:
-    start = OperationInput(operation_id=known.operation_id, traceparent=traceparent)
+async def _start(resources: Resources, asked: MoneyRequest, known: Recorded) -> Recorded:
+    start = OperationInput(operation_id=known.operation_id, traceparent=asked.traceparent)
     attempt = await resources.together.run(known.operation_id, lambda: resources.starter.decide(asked.kind, start))
     if isinstance(attempt, Decided):
         return replace(known, decision=attempt.decision)

@@ -6,13 +6,13 @@ second 503. Temporal is never the authority on a decision; the operation's row i
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar
 
 import structlog
-from temporalio.client import Client, WithStartWorkflowOperation
+from temporalio.client import Client, Plugin, WithStartWorkflowOperation
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import TemporalError
@@ -72,10 +72,11 @@ class TemporalAway(Exception):
 class TemporalStarter:
     """Connects when it is first needed, so that the API starts, and answers 503, while Temporal is away."""
 
-    def __init__(self, address: str, namespace: str, head_wait: timedelta) -> None:
+    def __init__(self, address: str, namespace: str, head_wait: timedelta, plugins: Sequence[Plugin] = ()) -> None:
         self._address = address
         self._namespace = namespace
         self._head_wait = head_wait
+        self._plugins = plugins
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
 
@@ -105,6 +106,7 @@ class TemporalStarter:
                         namespace=self._namespace,
                         data_converter=pydantic_data_converter,
                         connect_timeout=LOOK,
+                        plugins=self._plugins,
                     )
                 except RuntimeError as error:  # what the SDK raises where no connection can be made
                     raise TemporalAway(str(error)) from error

@@ -20,6 +20,7 @@ from models.tables.session import open_database, transactions
 from sandbox.seed import fund_float
 from settings import ENV_PREFIX, Settings
 from startup import describe_chain
+from telemetry import Tracing
 from wiring import Parts, loans_workers
 from worker import lane_of
 
@@ -91,8 +92,8 @@ def _counted_client(url: str, tally: Tally) -> ChainClient:
 
 @asynccontextmanager
 async def _api(settings: Settings, tally: Tally, headers: dict[str, str]) -> AsyncIterator[httpx.AsyncClient]:
-    async def counted_resources(configured: Settings, stack: AsyncExitStack) -> Resources:
-        resources = await open_resources(configured, stack)
+    async def counted_resources(configured: Settings, stack: AsyncExitStack, tracing: Tracing) -> Resources:
+        resources = await open_resources(configured, stack, tracing)
         resources.chain.rpc = Counted(configured.rpc_url.get_secret_value(), tally)
         return resources
 

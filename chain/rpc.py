@@ -14,6 +14,8 @@ from typing import Any
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 from eth_typing import URI
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
 from web3 import AsyncHTTPProvider
 from web3.types import RPCEndpoint
 
@@ -24,6 +26,8 @@ DEFAULT_TIMEOUT = timedelta(seconds=10)
 DEFAULT_MAX_BATCH = 100
 _OVERLOADED = frozenset({429, -32005})
 """Codes with which a node says inside a good HTTP answer that it did not serve the request."""
+
+_TRACER = trace.get_tracer(__name__)
 
 RpcRequest = tuple[str, Sequence[object]]
 
@@ -77,7 +81,11 @@ class JsonRpc:
 
     async def _batch_once(self, requests: Sequence[RpcRequest]) -> list[Answer]:
         forms = [self._provider.form_request(RPCEndpoint(method), params) for method, params in requests]
-        body = await self._post(self._provider.encode_batch_request_dicts(forms))
+        # The node's URL often holds a key, and the parameters what was signed: the span names the methods alone.
+        methods = sorted({method for method, _ in requests})
+        with _TRACER.start_as_current_span(" ".join(methods), kind=SpanKind.CLIENT) as span:
+            span.set_attributes({"rpc.system": "jsonrpc", "rpc.method": methods, "rpc.requests": len(requests)})
+            body = await self._post(self._provider.encode_batch_request_dicts(forms))
         by_id = _answers_by_id(_parse(body))
         missing = [form["id"] for form in forms if form["id"] not in by_id]
         if missing:

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, select
 from chain.alarms import Alarms
 from chain.allowance import AllowanceKeeper
 from chain.election import Office
+from chain.leg_spans import tell_spans, traced
 from chain.legs import ExpectedLog
 from chain.sending import Outbox
 from chain.transitions import Result, forget_receipts, record_results
@@ -69,8 +70,10 @@ class Watcher:
                 for name, reason in held.items():
                     await open_incident(session, IncidentKind.LEG_HELD, name, reason)
         await self._follow_up(held, gone)
-        ended = [names[each.transaction_id] for each in results if each.state is not TransactionState.MINED]
-        await self._alarms.close(IncidentKind.FEE_CAP_REACHED, ended)
+        ended = [each.transaction_id for each in results if each.state is not TransactionState.MINED]
+        await self._alarms.close(IncidentKind.FEE_CAP_REACHED, [names[each] for each in ended])
+        if ended and traced():
+            await tell_spans(self._term.transaction, ended)
         return results, gone
 
     async def _gather(self, legs: Sequence[InFlight], head: Block) -> Evidence:

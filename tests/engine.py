@@ -4,12 +4,13 @@ Each test has a database, a Temporal namespace, contracts and a signer of its ow
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -211,7 +212,13 @@ class Engine:
         return await self.api.post("/v1/grants", json={**asked, "signature": signature}, headers=headers)
 
     async def borrow(
-        self, borrower: Borrower, amount: int = 5_000 * USD, *, partner: PartnerAccount | None = None, **changed: Any
+        self,
+        borrower: Borrower,
+        amount: int = 5_000 * USD,
+        *,
+        partner: PartnerAccount | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        **changed: Any,
     ) -> httpx.Response:
         body = {
             "oaid_token_id": str(borrower.line.credit_line_id),
@@ -220,7 +227,7 @@ class Engine:
             "partner_loan_id": f"loan-{borrower.line.credit_line_id}",
             **changed,
         }
-        return await self.api.post("/v1/loans", json=body, headers=(partner or self.partner).headers)
+        return await self.api.post("/v1/loans", json=body, headers={**(partner or self.partner).headers, **headers})
 
     async def repay(
         self, borrower: Borrower, body: dict[str, Any], *, partner: PartnerAccount | None = None, key: str | None = None

@@ -9,6 +9,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.reviews import ReviewActivities
     from models.messages.common import LegBegun, OperationInput, OperatorChoice, UnderReview
     from workflows.steps import run_step
+    from workflows.tale import Tale
 
 ATTENTION_REASON = SearchAttributeKey.for_keyword("AttentionReason")
 SHOWN = 200
@@ -25,8 +26,9 @@ class Question:
 
 
 class Attention:
-    def __init__(self, start: OperationInput) -> None:
+    def __init__(self, start: OperationInput, tale: Tale) -> None:
         self._start = start
+        self._tale = tale
         self.reason: str | None = None
         self.question: Question | None = None
         self.held: LegBegun | None = None
@@ -66,5 +68,6 @@ class Attention:
 
     def _show(self, reason: str | None) -> None:
         self.reason = reason
+        self._tale.comes_next(None if reason is None else f"**waits for a person**: {reason}")
         shown = ATTENTION_REASON.value_unset() if reason is None else ATTENTION_REASON.value_set(reason[:SHOWN])
         workflow.upsert_search_attributes([shown])

@@ -34,6 +34,7 @@ with workflow.unsafe.imports_passed_through():
         Refuse,
     )
     from models.messages.legs import BorrowCall, LegOutcome, RepayCall, TransferCall
+    from models.money import format_usdc
     from models.statuses import LegName, TransactionState
     from workflows.hands import OperatorUpdates
     from workflows.legs import Legs
@@ -66,14 +67,20 @@ class BorrowWorkflow(OperatorUpdates):
 
     async def _borrow(self) -> Outcome:
         opened = await self._open_operation()
+        tale, request = self._operation.tale, opened.request
+        tale.begin(
+            opened.partner_id, f"borrow {format_usdc(request.amount)} USDC on credit line {request.oaid_token_id}"
+        )
         self._operation.attention.remember(opened.review_reason)
         if opened.outcome is not None:
             self._operation.decision = opened.decision
             return opened.outcome
-        decision = opened.decision or await self._decide(opened.request)
+        decision = opened.decision or await self._decide(request)
         self._operation.decision = decision
         if decision.terms is None:
+            tale.refused(_words(decision.refusal), request.oaid_token_id)
             return Outcome(status="REFUSED", problem=decision.refusal)
+        tale.accepted(decision.terms.loan_id, request.oaid_token_id, _terms_in_words(decision.terms))
         return await self._carry_out(decision.terms, self._operation.legs(decision.terms.pace, opened.begun))
 
     # The head: one workflow task of local activities
@@ -178,6 +185,18 @@ class BorrowWorkflow(OperatorUpdates):
 
     async def _ask(self, about: LegName, why: str, *possible: OperatorChoice) -> OperatorChoice:
         return await self._operation.attention.ask(about, why, *possible)
+
+
+def _words(refusal: RefusalPayload | None) -> str:
+    return "for no reason that is known" if refusal is None else refusal.detail
+
+
+def _terms_in_words(terms: BorrowTerms) -> str:
+    quote = terms.quote
+    return (
+        f"accepted as `{terms.loan_id}`: fee {format_usdc(quote.fee)}, payout {format_usdc(quote.payout)} USDC to "
+        f"`{terms.settlement_address}`"
+    )
 
 
 def _borrow_call(terms: BorrowTerms) -> BorrowCall:

@@ -13,13 +13,17 @@ with workflow.unsafe.imports_passed_through():
     from models.statuses import LegName, TransactionState
     from workflows.attention import Attention
     from workflows.steps import run_step, run_wait
+    from workflows.tale import Tale
 
 
 class Legs:
     """The legs of one operation. Only a final, refused or abandoned leg is ever reported as an outcome."""
 
-    def __init__(self, attention: Attention, operation_id: str, pace: Pace, begun: Sequence[LegBegun]) -> None:
+    def __init__(
+        self, attention: Attention, tale: Tale, operation_id: str, pace: Pace, begun: Sequence[LegBegun]
+    ) -> None:
         self._attention = attention
+        self._tale = tale
         self._operation_id = operation_id
         self._pace = pace
         self._begun = {leg.leg: leg.generation for leg in begun}
@@ -49,6 +53,7 @@ class Legs:
             instead_of_generation=0 if instead_of is None else instead_of.generation,
             at_least_block=self._last_block,
         )
+        self._tale.comes_next(f"{leg} on chain")
         outcome = await run_step(TransactionActivities.submit_transaction, submit, f"submit {leg}")
         while not (outcome.succeeded or outcome.without_effect):
             self._attention.held = _if_held(leg, outcome)
@@ -56,6 +61,7 @@ class Legs:
             await self._report_delay(leg, outcome)
         self._attention.held = None
         await self._attention.end()
+        self._tale.leg_ended(leg, outcome)
         self._last_block = max(self._last_block, outcome.block_number or 0)
         return outcome
 

@@ -14,6 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.hands import Hands
     from workflows.legs import Legs
     from workflows.steps import run_step
+    from workflows.tale import Tale
 
 Decided = TypeVar("Decided", bound=DecisionBase)
 
@@ -24,7 +25,8 @@ class OperationRun(Generic[Decided]):
     def __init__(self, start: OperationInput, first_leg: LegName) -> None:
         self.start = start
         self.decision: Decided | None = None
-        self.attention = Attention(start)
+        self.tale = Tale()
+        self.attention = Attention(start, self.tale)
         self.hands = Hands(start, self.attention, first_leg)
 
     async def tell(self, story: Callable[[], Awaitable[Outcome]]) -> Outcome:
@@ -39,6 +41,7 @@ class OperationRun(Generic[Decided]):
         except asyncio.CancelledError:
             await run_step(ReviewActivities.request_cancel, self.start, "note the cancel request")
             outcome = await told
+        self.tale.ended(outcome)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return outcome
 
@@ -49,4 +52,4 @@ class OperationRun(Generic[Decided]):
         return self.decision
 
     def legs(self, pace: Pace, begun: Sequence[LegBegun]) -> Legs:
-        return Legs(self.attention, self.start.operation_id, pace, begun)
+        return Legs(self.attention, self.tale, self.start.operation_id, pace, begun)

@@ -23,6 +23,7 @@ with workflow.unsafe.imports_passed_through():
         RepayRequest,
         RepayTerms,
     )
+    from models.money import format_usdc
     from models.statuses import LegName, RepaymentMode, TransactionState
     from workflows.hands import OperatorUpdates
     from workflows.legs import Legs
@@ -54,6 +55,8 @@ class RepayWorkflow(OperatorUpdates):
 
     async def _repay_loan(self) -> Outcome:
         opened = await self._open_operation()
+        tale = self._operation.tale
+        tale.begin(opened.partner_id, _asked_in_words(opened.request))
         self._operation.attention.remember(opened.review_reason)
         if opened.outcome is not None:
             self._operation.decision = opened.decision
@@ -61,7 +64,9 @@ class RepayWorkflow(OperatorUpdates):
         decision = opened.decision or await self._decide(opened.request)
         self._operation.decision = decision
         if decision.terms is None:
+            tale.refused("for no reason that is known" if decision.refusal is None else decision.refusal.detail)
             return Outcome(status="REFUSED", problem=decision.refusal)
+        tale.accepted(decision.terms.loan_id, None, f"accepted as `{decision.terms.repayment_id}`")
         return await self._carry_out(decision.terms, self._operation.legs(decision.terms.pace, opened.begun))
 
     # The head: one workflow task of local activities
@@ -167,6 +172,12 @@ class RepayWorkflow(OperatorUpdates):
             why = f"the refund was refused: {refunded.reason}"
             await self._operation.attention.ask(LegName.REFUND, why, OperatorChoice.RETRY)
             generation += 1
+
+
+def _asked_in_words(request: RepayRequest) -> str:
+    amount = "all that is owed" if request.amount is None else f"{format_usdc(request.amount)} USDC"
+    how = "by pull" if request.transfer_tx_hash is None else f"by transfer `{request.transfer_tx_hash}`"
+    return f"repay {amount} of {request.partner_loan_id} {how}"
 
 
 def _why_not_collected(pulled: LegOutcome) -> RefusalPayload:

@@ -74,8 +74,9 @@ async def borrow(
         request=body.request(),
         loan_id=new_id("loan"),
         trace_id=trace.id,
+        traceparent=trace.traceparent,
     )
-    known = await decide(resources, asked, trace.traceparent)
+    known = await decide(resources, asked)
     _tell_where(response, known)
     return _borrow_answer(known)
 
@@ -110,8 +111,9 @@ async def repay(
         request=body.request(partner_loan_id),
         loan_id=None,
         trace_id=trace.id,
+        traceparent=trace.traceparent,
     )
-    known = await decide(resources, asked, trace.traceparent)
+    known = await decide(resources, asked)
     _tell_where(response, known)
     return _repay_answer(known)
 

@@ -209,6 +209,7 @@ def upgrade() -> None:
     op.add_column("api_keys", sa.Column("signing_secret", sa.LargeBinary(), nullable=True))
     op.add_column("api_keys", sa.Column("must_sign", sa.Boolean(), server_default="false", nullable=False))
     op.add_column("api_keys", sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("operations", sa.Column("traceparent", sa.Text(), nullable=True))
     op.add_column("partners", sa.Column("requests_per_minute", sa.BigInteger(), nullable=True))
     op.add_column("partners", sa.Column("webhook_url", sa.Text(), nullable=True))
     op.add_column("partners", sa.Column("public_key", sa.Text(), nullable=True))

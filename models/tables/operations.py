@@ -51,6 +51,8 @@ class Operation(Base):
     outcome: Mapped[JsonObject | None] = mapped_column(NULLABLE_JSON)
     review_reason: Mapped[str | None]
     trace_id: Mapped[str | None]
+    traceparent: Mapped[str | None]
+    """The request's span, where it was traced: what the lane, the sweep and webhooks do for it later is told under it."""
     cancel_requested_at: Mapped[datetime | None]
     received_at: Mapped[CreatedAt]
     decided_at: Mapped[datetime | None]

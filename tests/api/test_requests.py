@@ -17,6 +17,7 @@ from api.starter import Attempt
 from models.messages.common import OperationInput
 from models.statuses import OperationKind, PartnerStatus, Scope
 from settings import Settings
+from telemetry import Tracing
 from tests.api.desk import Desk, served
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -249,8 +250,8 @@ class _Broken:
 
 
 async def test_a_bug_leaves_as_a_problem_that_tells_nothing_of_the_inside(desk: Desk) -> None:
-    async def broken(settings: Settings, stack: AsyncExitStack) -> Resources:
-        return replace(await open_resources(settings, stack), starter=_Broken())
+    async def broken(settings: Settings, stack: AsyncExitStack, tracing: Tracing) -> Resources:
+        return replace(await open_resources(settings, stack, tracing), starter=_Broken())
 
     async with served(desk.settings, broken) as http:
         answer = await http.post("/v1/loans", json=desk.borrow_body(), headers=desk.auth())

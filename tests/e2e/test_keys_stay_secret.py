@@ -160,7 +160,15 @@ async def every_mistake(running: Running, secrets: Secrets) -> list[httpx.Respon
     api, mine = running.engine.api, secrets.mine
     answers = [
         await api.get("/v1/grants", headers=bearer(key))
-        for key in (secrets.unknown, secrets.live, secrets.revoked, secrets.admin, mine[:-1], mine + "x", f"{mine} {mine}")
+        for key in (
+            secrets.unknown,
+            secrets.live,
+            secrets.revoked,
+            secrets.admin,
+            mine[:-1],
+            mine + "x",
+            f"{mine} {mine}",
+        )
     ]
     answers.append(await api.get("/v1/grants", auth=("user", mine)))
     answers.append(await api.get("/v1/admin/requests", headers=bearer(mine)))

@@ -26,7 +26,7 @@ from models.tables.operators import Incident, OperatorAction
 from models.tables.transactions import ChainSigner
 from sandbox.services import Temporal
 from settings import ENV_PREFIX
-from startup import SettingAtFault, ensure_attention_is_shown
+from startup import SettingAtFault, ensure_search_attributes
 from tests.engine import BuildEngine, Engine, until
 from tests.factories import new_leg
 from tests.workflows.moments import held_borrow, leg_is, under_review
@@ -160,8 +160,8 @@ async def test_a_namespace_without_the_search_attribute_gets_it(
         client = await Client.connect(temporal_server.address, namespace=bare)
         with pytest.raises(RPCError):
             await client.count_workflows("AttentionReason = 'none'")
-        await ensure_attention_is_shown(client)
-        await ensure_attention_is_shown(client)
+        await ensure_search_attributes(client)
+        await ensure_search_attributes(client)
         assert (await client.count_workflows("AttentionReason = 'none'")).count == 0
 
 
@@ -178,7 +178,7 @@ async def test_a_search_attribute_of_another_type_is_a_fault(
             AddSearchAttributesRequest(namespace=bare, search_attributes=integer)
         )
         with pytest.raises(SettingAtFault, match=r"ENGINE_TEMPORAL_NAMESPACE: .*search-attribute create") as fault:
-            await ensure_attention_is_shown(client, timedelta(seconds=2))
+            await ensure_search_attributes(client, timedelta(seconds=2))
         assert bare in str(fault.value)
 
 

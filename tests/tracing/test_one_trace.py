@@ -1,0 +1,142 @@
+"""One borrow is one trace: from its request through workflow, activities, statements and calls of the node to its legs."""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from models.tables.operations import Operation
+from sandbox.engine import API
+from tests.engine import until
+from tests.faults.processes import Running, Site, open_running, start_and_fund
+from tests.tracing.receiver import Receiver, Span, TraceTree, receiving
+
+LOANS, LANE = "loans", "lane"
+STEPS = {
+    "open_operation": 1,
+    "authorize_partner": 1,
+    "check_credit_line": 1,
+    "calculate_fee": 1,
+    "reserve_limit": 1,
+    "submit_transaction": 2,
+    "confirm_transaction": 2,
+    "record_borrow": 1,
+    "activate_loan": 1,
+}
+EXPORTED_WITHIN = 20
+"""Spans leave in batches, every five seconds."""
+
+
+@pytest_asyncio.fixture(scope="module")
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as receiver:
+        yield receiver
+
+
+@pytest_asyncio.fixture(scope="module")
+async def running(site: Site, receiver: Receiver) -> AsyncIterator[Running]:
+    async with open_running(site, OTLP_ENDPOINT=receiver.endpoint) as running:
+        await running.processes.start(LOANS, role="loans")
+        await running.processes.start(LANE, role="lane")
+        await start_and_fund(running, API)
+        yield running
+
+
+async def test_a_borrow_is_one_trace(running: Running, receiver: Receiver) -> None:
+    """Each span has the parent that called it, in the process that did the work, and takes time where time passed."""
+    answer = await running.engine.borrow(await running.engine.new_borrower())
+    tree = await whole_trace(running, receiver, answer.json()["operation_id"])
+    told_as_one_tree(tree)
+    assert steps_of(tree, "RunActivity") == STEPS
+    assert {span.service for span in tree.named("INSERT")} == {"api", "worker-loans"}
+
+
+async def test_a_worker_that_dies_in_the_middle_leaves_one_trace(running: Running, receiver: Receiver) -> None:
+    """What the dead worker had begun and not told is told by the one that goes on, under the same request."""
+    borrower = await running.engine.new_borrower()
+    async with running.mining_by_hand():
+        operation_id = (await running.engine.borrow(borrower)).json()["operation_id"]
+        await running.reaches(operation_id, "borrow", "BROADCAST")
+        await until(lambda: waits(receiver, operation_id), EXPORTED_WITHIN)
+        await running.processes.kill(LOANS)
+        await running.processes.start(LOANS)
+    tree = await whole_trace(running, receiver, operation_id)
+    told_as_one_tree(tree)
+    assert set(steps_of(tree, "RunActivity")) == set(STEPS)
+
+
+async def test_a_caller_s_trace_is_continued(running: Running, receiver: Receiver) -> None:
+    """A partner that traces finds the borrow under its own span."""
+    borrower = await running.engine.new_borrower()
+    theirs = "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = {"traceparent": f"00-{theirs}-00f067aa0ba902b7-01"}
+    answer = await running.engine.borrow(borrower, headers=headers)
+    tree = await whole_trace(running, receiver, answer.json()["operation_id"])
+    assert tree.one("POST /v1/loans").parent_id == "00f067aa0ba902b7"
+    assert {span.trace_id for span in tree.spans} == {theirs}
+
+
+async def test_no_span_holds_a_secret(running: Running, receiver: Receiver) -> None:
+    """Neither the key, nor the wallet of a query, nor the values of statements are in any attribute."""
+    borrower = await running.engine.new_borrower()
+    answer = await running.engine.borrow(borrower)
+    headers = running.engine.partner.headers
+    await running.engine.api.get("/v1/grants", params={"cursor": borrower.user.address}, headers=headers)
+    await whole_trace(running, receiver, answer.json()["operation_id"])
+    told = " ".join(value for span in receiver.spans for value in span.attributes.values())
+    assert running.engine.partner.issued.key not in told
+    assert borrower.user.address not in told
+
+
+async def whole_trace(running: Running, receiver: Receiver, operation_id: str) -> TraceTree:
+    await running.finishes(operation_id)
+    async with running.engine.transaction() as session:
+        trace_id = (await session.get_one(Operation, operation_id)).trace_id or ""
+
+    async def told() -> bool:
+        names = {span.name for span in receiver.trace(trace_id).spans}
+        return {"RunWorkflow:BorrowWorkflow", "POST /v1/loans", "leg settle"} <= names
+
+    await until(told, EXPORTED_WITHIN)
+    return receiver.trace(trace_id)
+
+
+async def waits(receiver: Receiver, operation_id: str) -> bool:
+    """Whether the head's spans of this operation have left its worker."""
+    return any(span.name == "RunActivity:reserve_limit" and operation_id in str(span) for span in receiver.spans)
+
+
+def told_as_one_tree(tree: TraceTree) -> None:
+    request, workflow = tree.one("POST /v1/loans"), tree.one("RunWorkflow:BorrowWorkflow")
+    legs = [tree.one("leg borrow"), tree.one("leg settle")]
+    assert [span.name for span in tree.ancestors(workflow)] == [
+        "StartUpdateWithStartWorkflow:BorrowWorkflow",
+        "POST /v1/loans",
+    ]
+    assert {leg.parent_id for leg in legs} == {request.id}
+    assert [span.service for span in (request, workflow, *legs)] == [
+        "api",
+        "worker-loans",
+        "worker-lane",
+        "worker-lane",
+    ]
+    for span in activities(tree):
+        assert [each.name for each in tree.ancestors(span)][1:] == [
+            "RunWorkflow:BorrowWorkflow",
+            "StartUpdateWithStartWorkflow:BorrowWorkflow",
+            "POST /v1/loans",
+        ]
+    for span in (*tree.named("eth_call eth_estimateGas"), *tree.named("UPDATE")):
+        assert next(tree.ancestors(span)).name.startswith(("RunActivity:", "POST "))
+    assert tree.orphans() == []
+    assert len({span.id for span in tree.spans}) == len(tree.spans), "a span was told twice"
+    timed = [request, workflow, *legs, *activities(tree)]
+    assert all(span.nanoseconds > 0 for span in timed)
+
+
+def activities(tree: TraceTree) -> list[Span]:
+    return [span for span in tree.spans if span.name.startswith("RunActivity:")]
+
+
+def steps_of(tree: TraceTree, what: str) -> dict[str, int]:
+    return dict(Counter(span.name.partition(":")[2] for span in tree.spans if span.name.startswith(f"{what}:")))
