@@ -4,7 +4,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from api.answers.common import Amount, Answer
+from api.answers.common import Amount, Answer, NextCursor
 from models.statuses import GrantEvidence
 
 
@@ -53,4 +53,4 @@ class GrantAnswer(Answer):
 
 class GrantsAnswer(Answer):
     grants: list[GrantAnswer]
-    next_cursor: str | None = Field(description="send it as ?cursor= for the next page; null at the end")
+    next_cursor: NextCursor

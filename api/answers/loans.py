@@ -1,12 +1,22 @@
 """A loan, its repayments and what is owed."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from pydantic import Field
 
-from api.answers.common import Amount, Answer
+from api.answers.common import Amount, Answer, NextCursor
 from models.statuses import LoanStatus, RepaymentMode, RepaymentState
+
+
+class InstallmentState(StrEnum):
+    """PAID: covered. MISSED: it fell due first. UPCOMING: neither. ENDED: the loan ended before it fell due, uncovered."""
+
+    PAID = "PAID"
+    MISSED = "MISSED"
+    UPCOMING = "UPCOMING"
+    ENDED = "ENDED"
 
 
 class RepaymentAnswer(Answer):
@@ -27,7 +37,7 @@ class RepaymentAnswer(Answer):
     closed_at: datetime | None
 
 
-class LoanAnswer(Answer):
+class LoanSummary(Answer):
     loan_id: str
     partner_loan_id: str
     operation_id: str
@@ -50,7 +60,35 @@ class LoanAnswer(Answer):
     created_at: datetime
     activated_at: datetime | None
     closed_at: datetime | None
+
+
+class InstallmentAnswer(Answer):
+    """A part of the principal; the interest of each second is in the payoff, not here.
+
+    Repaid principal covers the oldest instalments first, whoever repaid it. The vault itself counts every repayment as one
+    instalment whatever its size: its own count is in the plan of GET /v1/positions/{position_id}.
+    """
+
+    number: int = Field(ge=1, examples=[1])
+    due_at: datetime | None = Field(description="null until the borrow is on chain")
+    amount: Amount = Field(description="principal / number_of_installments, rounded down; the last one takes the rest")
+    paid: Amount = Field(description="how much of it is covered by principal repaid so far")
+    state: InstallmentState
+
+
+class LoanAnswer(LoanSummary):
+    schedule: list[InstallmentAnswer] = Field(description="empty where the loan came to nothing")
+    repayments: list[RepaymentAnswer] = Field(description="oldest first")
+
+
+class LoansAnswer(Answer):
+    loans: list[LoanSummary]
+    next_cursor: NextCursor
+
+
+class RepaymentsAnswer(Answer):
     repayments: list[RepaymentAnswer]
+    next_cursor: NextCursor
 
 
 class PayoffAnswer(Answer):

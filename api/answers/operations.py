@@ -4,7 +4,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from api.answers.common import Amount, Answer
+from api.answers.common import Amount, Answer, NextCursor
 from api.answers.money import QuoteAnswer
 from api.problems import Problem
 from models.statuses import DecisionKind, OperationKind, OperationState, TransactionState
@@ -33,11 +33,10 @@ class OutcomeAnswer(Answer):
     )
 
 
-class OperationAnswer(Answer):
+class OperationSummary(Answer):
     operation_id: str
     kind: OperationKind
     state: OperationState
-    step: str = Field(description="received, deciding, a leg's name, under_review or done", examples=["settle"])
     decision: DecisionKind | None
     loan_id: str | None
     partner_loan_id: str | None
@@ -49,4 +48,13 @@ class OperationAnswer(Answer):
     received_at: datetime
     decided_at: datetime | None
     done_at: datetime | None
+
+
+class OperationAnswer(OperationSummary):
+    step: str = Field(description="received, deciding, a leg's name, under_review or done", examples=["settle"])
     timeline: list[TimelineEntry]
+
+
+class OperationsAnswer(Answer):
+    operations: list[OperationSummary]
+    next_cursor: NextCursor
