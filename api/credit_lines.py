@@ -5,11 +5,10 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import Field
-from pydantic.json_schema import SkipJsonSchema
 
 from api.answers import CreditLineAnswer, CreditLinesAnswer, CreditLineSummary, CreditProfileAnswer
 from api.errors import NotThere
-from api.fields import AddressIn
+from api.fields import MAY_BE_ABSENT, AddressIn
 from api.paging import PageQuery, cursor_in
 from api.resources import Resources
 from chain.codec import Call, attempt, checksum
@@ -26,7 +25,7 @@ class CreditLinesQuery(PageQuery):
 
     user_wallet: AddressIn
     limit: int = Field(default=20, ge=1, le=50, description="how many on a page")
-    cursor: LinesCursor | SkipJsonSchema[None] = None
+    cursor: Annotated[LinesCursor | None, MAY_BE_ABSENT] = None
 
 
 async def read_line(resources: Resources, oaid_token_id: int) -> CreditLineAnswer:

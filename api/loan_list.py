@@ -5,12 +5,11 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import Field
-from pydantic.json_schema import SkipJsonSchema
 from sqlalchemy import Select, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.answers import LoansAnswer, RepaymentsAnswer
-from api.fields import AddressIn, ChainIdIn, MomentIn
+from api.fields import MAY_BE_ABSENT, AddressIn, ChainIdIn, MomentIn
 from api.loans import loan_summary, repayment_answer
 from api.paging import Order, PageQuery, Place, cursor_in, cut
 from models.statuses import LoanStatus
@@ -25,18 +24,20 @@ RepaymentCursor = Annotated[str, *cursor_in(REPAYMENTS.pattern)]
 class LoansQuery(PageQuery):
     """Which of the partner's loans; what is not given does not narrow them."""
 
-    user_wallet: AddressIn | SkipJsonSchema[None] = None
+    user_wallet: Annotated[AddressIn | None, MAY_BE_ABSENT] = None
     status: list[LoanStatus] = Field(default=[], max_length=len(LoanStatus), description="may be given several times")
-    oaid_token_id: ChainIdIn | SkipJsonSchema[None] = None
-    created_from: MomentIn | SkipJsonSchema[None] = Field(default=None, description="the first moment that counts")
-    created_to: MomentIn | SkipJsonSchema[None] = Field(
+    oaid_token_id: Annotated[ChainIdIn | None, MAY_BE_ABSENT] = None
+    created_from: Annotated[MomentIn | None, MAY_BE_ABSENT] = Field(
+        default=None, description="the first moment that counts"
+    )
+    created_to: Annotated[MomentIn | None, MAY_BE_ABSENT] = Field(
         default=None, description="the first moment that counts no more"
     )
-    cursor: LoanCursor | SkipJsonSchema[None] = None
+    cursor: Annotated[LoanCursor | None, MAY_BE_ABSENT] = None
 
 
 class RepaymentsQuery(PageQuery):
-    cursor: RepaymentCursor | SkipJsonSchema[None] = None
+    cursor: Annotated[RepaymentCursor | None, MAY_BE_ABSENT] = None
 
 
 async def loans_page(session: AsyncSession, partner_id: str, asked: LoansQuery) -> LoansAnswer:

@@ -4,11 +4,11 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import Field
-from pydantic.json_schema import SkipJsonSchema
 from sqlalchemy import Select, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.answers import OperationsAnswer
+from api.fields import MAY_BE_ABSENT
 from api.operations import operation_summary
 from api.paging import Order, PageQuery, Place, cursor_in, cut
 from models.statuses import OperationKind, OperationState
@@ -26,11 +26,11 @@ class PartnersKind(StrEnum):
 
 
 class OperationsQuery(PageQuery):
-    kind: PartnersKind | SkipJsonSchema[None] = None
+    kind: Annotated[PartnersKind | None, MAY_BE_ABSENT] = None
     state: list[OperationState] = Field(
         default=[], max_length=len(OperationState), description="may be given several times"
     )
-    cursor: OperationCursor | SkipJsonSchema[None] = None
+    cursor: Annotated[OperationCursor | None, MAY_BE_ABSENT] = None
 
 
 async def operations_page(

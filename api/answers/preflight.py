@@ -16,5 +16,6 @@ class PreflightAnswer(Answer):
         description="everything that stands against the borrow, as its own problem; the first is what a borrow would answer"
     )
     repeats: str | None = Field(
-        description="the operation that this very request has named before, where it is decided: a borrow is answered from it"
+        default=None,
+        description="the operation that this very request has named before, where that is decided: a borrow is answered from it",
     )

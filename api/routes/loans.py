@@ -70,6 +70,7 @@ async def borrow(
     "/preflight",
     operation_id="preflightBorrow",
     summary="What a borrow would be answered, with all that stands against it",
+    response_model_exclude_none=True,
     responses=problems(*KEYED, *BODY, *ON_CHAIN, *ALWAYS),
 )
 async def preflight_borrow(
