@@ -154,6 +154,11 @@ async def describe_chain(settings: Settings, client: ChainClient) -> EngineChain
         raise SettingAtFault(wrong.setting, str(wrong)) from wrong
     except ChainError as error:
         raise SettingAtFault("RPC_URL", f"the node cannot be asked ({error})") from error
+    return chain_of(settings, client, has_operator_path=deployment.has_operator_path)
+
+
+def chain_of(settings: Settings, client: ChainClient, *, has_operator_path: bool) -> EngineChain:
+    """The chain as the settings have it; nothing is asked and nothing checked."""
     return EngineChain(
         client=client,
         chain_id=settings.chain_id,
@@ -165,5 +170,5 @@ async def describe_chain(settings: Settings, client: ChainClient) -> EngineChain
         probe_address=settings.probe_address,
         debt_ceiling=settings.debt_ceiling,
         finality=settings.finality,
-        has_operator_path=deployment.has_operator_path,
+        has_operator_path=has_operator_path,
     )

@@ -1,5 +1,6 @@
 """Whether a credit line carries a borrow: everything that the chain would refuse is refused here first, with a sentence."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from temporalio import activity
@@ -19,7 +20,9 @@ from models.errors import (
     LtvExceeded,
     OperatorNotApproved,
     PlanAlreadyActive,
+    Refused,
     WalletNotOwner,
+    raise_first,
 )
 from models.messages.borrow import BorrowRequest, CheckCreditLine, CreditLineStanding
 
@@ -47,10 +50,8 @@ class CreditLineActivities:
     @activity.defn
     async def check_credit_line(self, asked: CheckCreditLine) -> CreditLineStanding:
         """Raises the refusal that a borrow on this line would meet on chain; RpcUnavailable where the node is away."""
-        view = await self._view(asked)
-        check_ownership(view, asked.request, by_administrator=asked.by_administrator, wallet=self._chain.wallet)
-        self._check_operator(view)
-        check_amount(view, asked.request.amount, self._chain.debt_ceiling)
+        view = await look_at_line(self._chain, asked.request, asked.position_id)
+        raise_first(line_refusals(self._chain, view, asked.request, by_administrator=asked.by_administrator))
         return CreditLineStanding(
             position_id=view.position_id,
             block_number=view.block.number,
@@ -60,69 +61,89 @@ class CreditLineActivities:
             credit_limit=view.line.credit_limit,
         )
 
-    async def _view(self, asked: CheckCreditLine) -> CreditLineView:
-        """One batch where the grant knows the position; another where the line has moved to a new one."""
-        view = await self._read(asked.request, asked.position_id)
-        if not view.line.exists:
-            raise CreditLineNotFound(asked.request.oaid_token_id)
-        if view.line.solvency_position_id != asked.position_id:
-            return await self._read(asked.request, view.line.solvency_position_id)
-        return view
 
-    async def _read(self, request: BorrowRequest, position_id: int) -> CreditLineView:
-        chain = self._chain
-        block = await chain.client.head()
-        owner = request.user_wallet
-        line, available, position, plan, max_borrow, liquidity, pool_loan, approved = await chain.client.read(
-            chain.oaid.get_credit_line(request.oaid_token_id),
-            attempt(chain.oaid.get_available_credit(request.oaid_token_id)),
-            chain.vault.get_position(position_id),
-            chain.vault.get_repayment_plan(position_id),
-            attempt(chain.vault.get_max_borrow(position_id)),
-            chain.pool.get_available_liquidity(),
-            chain.pool.loans(position_id),
-            attempt(chain.vault.is_operator(owner, chain.wallet)),
-            block=block.number,
-        )
-        return CreditLineView(
-            block=block,
-            position_id=position_id,
-            line=line,
-            available_credit=available if isinstance(available, int) else 0,
-            position=position,
-            plan=plan,
-            max_borrow=max_borrow if isinstance(max_borrow, int) else 0,
-            liquidity=liquidity,
-            pool_loan=pool_loan,
-            operator_approved=approved is True,
-        )
+async def look_at_line(chain: EngineChain, request: BorrowRequest, position_id: int) -> CreditLineView:
+    """The line as the newest block has it, or what the chain answers where it knows none: zeros.
 
-    def _check_operator(self, view: CreditLineView) -> None:
-        """The vault pays whom it trusts: the position's own user, or an operator whom that user approved."""
-        if view.position.user == self._chain.wallet:
-            return
-        if not (self._chain.has_operator_path and view.operator_approved):
-            raise OperatorNotApproved(view.position.user, self._chain.wallet)
+    One batch where ``position_id`` is the line's; another where it is not, since the line has moved to a new one.
+    """
+    view = await _read(chain, request, position_id)
+    if view.line.exists and view.line.solvency_position_id != position_id:
+        return await _read(chain, request, view.line.solvency_position_id)
+    return view
 
 
-def check_ownership(view: CreditLineView, request: BorrowRequest, *, by_administrator: bool, wallet: str) -> None:
+def line_refusals(
+    chain: EngineChain, view: CreditLineView, request: BorrowRequest, *, by_administrator: bool
+) -> Iterator[Refused]:
+    """All that stands against this borrow on the chain's side. The first is what a run raises, preflight shows all.
+
+    ``by_administrator``: the grant is an administrator's record, which alone says whose a line is that the platform
+    wallet holds.
+    """
+    if not view.line.exists:
+        yield CreditLineNotFound(request.oaid_token_id)
+        return
+    yield from _of_ownership(view, request, by_administrator=by_administrator, wallet=chain.wallet)
+    yield from _of_operator(chain, view)
+    yield from _of_amount(view, request.amount, chain.debt_ceiling)
+
+
+async def _read(chain: EngineChain, request: BorrowRequest, position_id: int) -> CreditLineView:
+    block = await chain.client.head()
+    line, available, position, plan, max_borrow, liquidity, pool_loan, approved = await chain.client.read(
+        chain.oaid.get_credit_line(request.oaid_token_id),
+        attempt(chain.oaid.get_available_credit(request.oaid_token_id)),
+        chain.vault.get_position(position_id),
+        chain.vault.get_repayment_plan(position_id),
+        attempt(chain.vault.get_max_borrow(position_id)),
+        chain.pool.get_available_liquidity(),
+        chain.pool.loans(position_id),
+        attempt(chain.vault.is_operator(request.user_wallet, chain.wallet)),
+        block=block.number,
+    )
+    return CreditLineView(
+        block=block,
+        position_id=position_id,
+        line=line,
+        available_credit=available if isinstance(available, int) else 0,
+        position=position,
+        plan=plan,
+        max_borrow=max_borrow if isinstance(max_borrow, int) else 0,
+        liquidity=liquidity,
+        pool_loan=pool_loan,
+        operator_approved=approved is True,
+    )
+
+
+def _of_ownership(
+    view: CreditLineView, request: BorrowRequest, *, by_administrator: bool, wallet: str
+) -> Iterator[Refused]:
     """The line is the user's, or the platform wallet holds it and an administrator has recorded whose it is."""
     held_for_user = view.line.user == wallet and by_administrator
     if view.line.user != request.user_wallet and not held_for_user:
-        raise WalletNotOwner(request.oaid_token_id, request.user_wallet)
+        yield WalletNotOwner(request.oaid_token_id, request.user_wallet)
     if not view.line.active or view.line.liquidated or not view.position.active:
-        raise CreditLineInactive(request.oaid_token_id)
+        yield CreditLineInactive(request.oaid_token_id)
 
 
-def check_amount(view: CreditLineView, amount: int, debt_ceiling: int) -> None:
-    """Raises the first limit that binds, the line's own before the position's and the pool's."""
+def _of_operator(chain: EngineChain, view: CreditLineView) -> Iterator[Refused]:
+    """The vault pays whom it trusts: the position's own user, or an operator whom that user approved."""
+    if view.position.user == chain.wallet:
+        return
+    if not (chain.has_operator_path and view.operator_approved):
+        yield OperatorNotApproved(view.position.user, chain.wallet)
+
+
+def _of_amount(view: CreditLineView, amount: int, debt_ceiling: int) -> Iterator[Refused]:
+    """The limits that bind, the line's own before the position's and the pool's."""
     if view.plan.is_active or view.pool_loan.active or view.pool_loan.principal > 0:
-        raise PlanAlreadyActive(view.position_id)
+        yield PlanAlreadyActive(view.position_id)
     if amount > view.available_credit:
-        raise InsufficientCredit(view.available_credit, amount)
+        yield InsufficientCredit(view.available_credit, amount)
     if amount > view.max_borrow:
-        raise LtvExceeded(view.max_borrow, amount)
+        yield LtvExceeded(view.max_borrow, amount)
     if amount > debt_ceiling:
-        raise DebtCeilingExceeded(debt_ceiling, amount)
+        yield DebtCeilingExceeded(debt_ceiling, amount)
     if amount > view.liquidity:
-        raise InsufficientLiquidity(view.liquidity, amount)
+        yield InsufficientLiquidity(view.liquidity, amount)

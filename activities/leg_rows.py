@@ -6,7 +6,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.movements import leg_name
 from chain import transactions
-from chain.contracts.vault_events import LoanRepaid, decode_loan_repaid
+from chain.contracts.vault_events import (
+    LoanRepaid,
+    RepaymentPlanCreated,
+    decode_loan_repaid,
+    decode_repayment_plan_created,
+)
 from chain.legs import is_expected
 from chain.types import BlockHash, BlockNumber, Log, TxHash
 from models.errors import InvariantBroken
@@ -67,6 +72,12 @@ def loan_repaid(leg: ChainTransaction) -> LoanRepaid:
     if len(events) != 1:
         raise InvariantBroken(f"leg {leg.leg} of {leg.operation_id} has {len(events)} LoanRepaid events, expected one")
     return events[0]
+
+
+def plan_created(leg: ChainTransaction) -> RepaymentPlanCreated | None:
+    """The repayment plan that a final borrow began, as the vault's own event says; None where its receipt shows none."""
+    events = (decode_repayment_plan_created(_log(leg, log)) for log in leg.logs or [])
+    return next((event for event in events if event is not None), None)
 
 
 def _log(leg: ChainTransaction, stored: dict[str, object]) -> Log:

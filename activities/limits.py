@@ -12,7 +12,7 @@ from activities.operation_rows import accept, finish, lock_operation, stored_out
 from activities.snapshots import loan_snapshot
 from chain import transactions
 from chain.engine_chain import EngineChain
-from models.errors import InvariantBroken, PartnerLoanIdInUse, PlanAlreadyActive
+from models.errors import InvariantBroken, PartnerLoanIdInUse, PlanAlreadyActive, Refused, raise_first
 from models.messages.borrow import BorrowDecision, BorrowRequest, BorrowTerms, ReserveLimit, accepted
 from models.messages.common import Outcome, Pace, Refuse
 from models.statuses import (
@@ -104,22 +104,9 @@ class LimitActivities:
 
     async def _check_no_other_loan(self, session: AsyncSession, asked: ReserveLimit, request: BorrowRequest) -> None:
         """No race: the partner's row is locked for its names, the position's row for the position."""
-        query = select(Loan).where(
-            or_(
-                (Loan.partner_id == asked.authorization.partner_id)
-                & (Loan.partner_loan_id == request.partner_loan_id)
-                & Loan.status.not_in(RETRIABLE_LOAN_STATUSES),
-                (Loan.chain_id == self._chain_id)
-                & (Loan.vault_address == self._vault_address)
-                & (Loan.position_id == asked.standing.position_id)
-                & Loan.status.not_in(TERMINAL_LOAN_STATUSES),
-            )
-        )
-        for other in await session.scalars(query):
-            mine = other.partner_id == asked.authorization.partner_id
-            if mine and other.partner_loan_id == request.partner_loan_id:
-                raise PartnerLoanIdInUse(request.partner_loan_id, other.id, other.status)
-            raise PlanAlreadyActive(asked.standing.position_id)
+        position = (self._chain_id, self._vault_address, asked.standing.position_id)
+        partner_id = asked.authorization.partner_id
+        raise_first(await other_loan_refusals(session, partner_id, request.partner_loan_id, position))
 
     def _terms(
         self, operation: Operation, partner: Partner, asked: ReserveLimit, request: BorrowRequest
@@ -162,6 +149,33 @@ class LimitActivities:
             grant_id=asked.authorization.grant_id,
             metadata_=(operation.request or {}).get("metadata") or {},
         )
+
+
+async def other_loan_refusals(
+    session: AsyncSession, partner_id: str, partner_loan_id: str, position: tuple[int, str, int]
+) -> list[Refused]:
+    """Loans in the way: one of this name, and one on this position (chain, vault, id), whichever partner's it is."""
+    chain_id, vault_address, position_id = position
+    query = select(Loan).where(
+        or_(
+            (Loan.partner_id == partner_id)
+            & (Loan.partner_loan_id == partner_loan_id)
+            & Loan.status.not_in(RETRIABLE_LOAN_STATUSES),
+            (Loan.chain_id == chain_id)
+            & (Loan.vault_address == vault_address)
+            & (Loan.position_id == position_id)
+            & Loan.status.not_in(TERMINAL_LOAN_STATUSES),
+        )
+    )
+    of_this_name: list[Loan] = []
+    others: list[Loan] = []
+    for loan in await session.scalars(query):
+        named = loan.partner_id == partner_id and loan.partner_loan_id == partner_loan_id
+        (of_this_name if named else others).append(loan)
+    return [
+        *(PartnerLoanIdInUse(partner_loan_id, loan.id, loan.status) for loan in of_this_name),
+        *(PlanAlreadyActive(position_id) for _ in others),
+    ]
 
 
 def stored_decision(operation: Operation) -> BorrowDecision:

@@ -26,7 +26,9 @@ from api.routes import (
     chain,
     grants,
     health,
+    loan_reads,
     loans,
+    me,
     operations,
     requests,
 )
@@ -47,6 +49,7 @@ _TAGS = [
     {"name": "loans", "description": "Borrow, repay, and what is owed"},
     {"name": "operations", "description": "Where a request that moves money stands"},
     {"name": "grants", "description": "Users' consent that this partner may borrow on their lines"},
+    {"name": "me", "description": "The partner itself: what it may do, and what it has done"},
     {"name": "requests", "description": "The log of what was asked and answered"},
     {"name": "chain", "description": "Public reads of the chain"},
     {"name": "health", "description": "For load balancers"},
@@ -55,8 +58,10 @@ _TAGS = [
 
 ROUTES = (
     loans,
+    loan_reads,
     operations,
     grants,
+    me,
     requests,
     chain,
     health,

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from eth_utils.address import is_checksum_address
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BeforeValidator, GetJsonSchemaHandler, WithJsonSchema
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from chain.codec import checksum
 from models.money import MAX_AMOUNT
@@ -97,6 +98,16 @@ def _uint256_schema(description: str) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": forms, "description": description, "examples": ["1"]})
 
 
+class _MayBeAbsent:
+    """For the document: a query parameter can be left out, and cannot be null, which a URL has no word for."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler(core)
+        (only,) = [form for form in schema.pop("anyOf") if form != {"type": "null"}]
+        return {**only, **schema}
+
+
+MAY_BE_ABSENT = _MayBeAbsent()
 NoSecret = AfterValidator(_no_secret)
 """For every text that a partner chooses and that is stored: its own key, sent by mistake, would be in tables and histories."""
 ChainIdIn = Annotated[int, BeforeValidator(_uint256), _schema(UINT256, "1", "a decimal id of the chain")]

@@ -177,8 +177,12 @@ def _restoration(asked: MoneyRequest) -> Any:
 
 
 def _conflict(row: Operation, asked: MoneyRequest) -> OperationRefused:
-    payload = IdempotencyKeyReused(_differing(row, asked)).payload()
-    return OperationRefused(payload, row.id, asked.trace_id, replayed=False)
+    return OperationRefused(key_reused(row, asked).payload(), row.id, asked.trace_id, replayed=False)
+
+
+def key_reused(row: Operation, asked: MoneyRequest) -> IdempotencyKeyReused:
+    """The refusal of a request whose key has named ``row``, which is another request."""
+    return IdempotencyKeyReused(_differing(row, asked))
 
 
 def _differing(row: Operation, asked: MoneyRequest) -> list[str]:

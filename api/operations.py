@@ -1,11 +1,12 @@
 """An operation as its partner sees it: where it stands, what was promised, how it ended, and each leg on the chain."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.answers import OperationAnswer, OutcomeAnswer, QuoteAnswer, TimelineEntry
+from api.answers import OperationAnswer, OperationSummary, OutcomeAnswer, QuoteAnswer, TimelineEntry
 from api.idempotency import decision_of
 from api.problems import Problem, problem_of
 from models.errors import OperationNotFound, RefusalPayload
@@ -47,26 +48,36 @@ async def legs_of(session: AsyncSession, operation: Operation) -> Sequence[Leg]:
 
 
 def operation_answer(operation: Operation, legs: Sequence[Leg], problem_base: str) -> OperationAnswer:
-    borrow, repay = _terms(operation)
-    outcome = None if operation.outcome is None else Outcome.model_validate(operation.outcome)
     return OperationAnswer(
-        operation_id=operation.id,
-        kind=operation.kind,
-        state=operation.state,
+        **_fields(operation, problem_base),
         step=_step(operation, legs),
-        decision=operation.decision,
-        loan_id=repay.loan_id if repay is not None else operation.loan_id,
-        partner_loan_id=operation.partner_loan_id,
-        repayment_id=None if repay is None else repay.repayment_id,
-        quote=None if borrow is None else QuoteAnswer.of(borrow.quote),
-        amount=None if repay is None or repay.amount is None else str(repay.amount),
-        outcome=None if outcome is None else OutcomeAnswer(status=outcome.status),
-        problem=_problem(operation, outcome, problem_base),
-        received_at=operation.received_at,
-        decided_at=operation.decided_at,
-        done_at=operation.done_at,
         timeline=[_entry(transaction, tx_hash) for transaction, tx_hash in legs],
     )
+
+
+def operation_summary(operation: Operation, problem_base: str) -> OperationSummary:
+    return OperationSummary(**_fields(operation, problem_base))
+
+
+def _fields(operation: Operation, problem_base: str) -> dict[str, Any]:
+    borrow, repay = _terms(operation)
+    outcome = None if operation.outcome is None else Outcome.model_validate(operation.outcome)
+    return {
+        "operation_id": operation.id,
+        "kind": operation.kind,
+        "state": operation.state,
+        "decision": operation.decision,
+        "loan_id": repay.loan_id if repay is not None else operation.loan_id,
+        "partner_loan_id": operation.partner_loan_id,
+        "repayment_id": None if repay is None else repay.repayment_id,
+        "quote": None if borrow is None else QuoteAnswer.of(borrow.quote),
+        "amount": None if repay is None or repay.amount is None else str(repay.amount),
+        "outcome": None if outcome is None else OutcomeAnswer(status=outcome.status),
+        "problem": _problem(operation, outcome, problem_base),
+        "received_at": operation.received_at,
+        "decided_at": operation.decided_at,
+        "done_at": operation.done_at,
+    }
 
 
 def _terms(operation: Operation) -> tuple[BorrowTerms | None, RepayTerms | None]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from api.errors import (
     ApiProblem,
@@ -137,7 +138,9 @@ class ProblemHandlers:
         return self._answer(request, _validation_problem(error.errors()))
 
     async def of_http(self, request: Request, error: HTTPException) -> Response:
-        return self._answer(request, _http_problem(request, error), error.headers)
+        problem = _http_problem(request, error)
+        taken = {"Allow": _methods(request)} if isinstance(problem, MethodNotAllowed) else {}
+        return self._answer(request, problem, {**(error.headers or {}), **taken})
 
     async def of_database(self, request: Request, error: Exception) -> Response:
         structlog.get_logger(__name__).warning("database unavailable", error=str(error), trace_id=_trace_id(request))
@@ -156,6 +159,17 @@ class ProblemHandlers:
 def _trace_id(request: Request) -> str:
     trace: Trace = request.state.trace
     return trace.id
+
+
+def _methods(request: Request) -> str:
+    """What may be done at this path; the framework names the first of its routes only."""
+    every = ("GET", "POST", "PUT", "PATCH", "DELETE")
+    routes = request.app.routes
+    return ", ".join(
+        method
+        for method in every
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    )
 
 
 def _http_problem(request: Request, error: HTTPException) -> ApiProblem:

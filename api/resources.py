@@ -12,9 +12,29 @@ from api.starter import OperationStarter, TemporalStarter, Together
 from api.waiting import DoneWatch
 from api.windows import ValkeyWindows
 from chain.client import ChainClient
+from chain.deployment import knows_operators
+from chain.engine_chain import EngineChain
 from models.tables.session import Transaction, open_database, transactions
 from settings import Settings
+from startup import chain_of
 from telemetry import Tracing
+
+
+class LateChain:
+    """The engine's chain for who checks a borrow as workflows do. Its vault is asked when it is first needed, and once."""
+
+    def __init__(self, settings: Settings, client: ChainClient) -> None:
+        self._settings = settings
+        self._client = client
+        self._known: EngineChain | None = None
+
+    async def get(self) -> EngineChain:
+        """Raises RpcUnavailable while there is no node, and is asked anew the next time."""
+        if self._known is None:
+            head = (await self._client.head()).number
+            found = await knows_operators(self._client, self._settings.vault_address, head)
+            self._known = chain_of(self._settings, self._client, has_operator_path=found)
+        return self._known
 
 
 @dataclass(frozen=True)
@@ -29,6 +49,7 @@ class Resources:
     statements: async_sessionmaker[AsyncSession]
     starter: OperationStarter
     chain: ChainClient
+    engine_chain: LateChain
     watch: DoneWatch
     limiter: Limiter
     last_used: LastUsed
@@ -52,6 +73,7 @@ async def open_resources(settings: Settings, stack: AsyncExitStack, tracing: Tra
     limiter = Limiter(_shared_windows(settings), transactions(engine))
     limiter.open()
     stack.push_async_callback(limiter.aclose)
+    chain = await stack.enter_async_context(ChainClient(settings.rpc_url.get_secret_value()))
     return Resources(
         settings=settings,
         transaction=transactions(engine),
@@ -59,7 +81,8 @@ async def open_resources(settings: Settings, stack: AsyncExitStack, tracing: Tra
         starter=TemporalStarter(
             settings.temporal_address, settings.temporal_namespace, settings.head_wait, tracing.plugins()
         ),
-        chain=await stack.enter_async_context(ChainClient(settings.rpc_url.get_secret_value())),
+        chain=chain,
+        engine_chain=LateChain(settings, chain),
         watch=watch,
         limiter=limiter,
         last_used=last_used,

@@ -48,8 +48,12 @@ async def check_deployment(
         if not await _answers(client, call, head):
             raise ChainMisconfigured(setting, f"the contract at {call.to} has no {call.name}")
     await _check_decimals(client, usdc, head)
-    has_operator_path = await _answers(client, SolvencyVault(vault).is_operator(_NOBODY, _NOBODY), head)
-    return Deployment(chain_id, has_operator_path)
+    return Deployment(chain_id, await knows_operators(client, vault, head))
+
+
+async def knows_operators(client: ChainClient, vault: ChecksumAddress, block: BlockNumber) -> bool:
+    """Whether the vault lets an operator borrow whom a position's user has approved (contracts.md, trap 1)."""
+    return await _answers(client, SolvencyVault(vault).is_operator(_NOBODY, _NOBODY), block)
 
 
 def _probes(

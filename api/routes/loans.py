@@ -1,12 +1,12 @@
-"""Borrowing, repaying, and what is known of a loan."""
+"""Borrowing, what a borrow would be answered, and repaying."""
 
 from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Response, status
 
-from api.answers import AnswerDecision, BorrowAnswer, LoanAnswer, PayoffAnswer, QuoteAnswer, RepayAnswer
-from api.auth import Borrower, Reader, Repayer
+from api.answers import AnswerDecision, BorrowAnswer, PreflightAnswer, QuoteAnswer, RepayAnswer
+from api.auth import Borrower, Caller, Repayer
 from api.bodies import BorrowBody, RepayBody
 from api.deps import (
     IdempotencyKey,
@@ -14,18 +14,15 @@ from api.deps import (
     PartnerLoanId,
     ReceivedBody,
     ResourcesDep,
-    SessionDep,
     TraceDep,
 )
 from api.docs import ALWAYS, BODY, BORROW, KEYED, MONEY, ON_CHAIN, REPAY, Responses, problems
-from api.errors import InvalidRequest
 from api.gate import PartnerRoute
-from api.idempotency import MoneyRequest, Recorded
+from api.idempotency import Json, MoneyRequest, Recorded
 from api.intake import decide
-from api.loans import loan_answer, newest_loan, repayments_of
-from api.payoff import read_payoff
+from api.preflight import preflight
 from api.problems import REPLAYED
-from models.errors import LoanNotFound, LoanNotRepayable
+from api.trace import Trace
 from models.ids import defaulted_key, new_id
 from models.messages.borrow import BorrowDecision
 from models.messages.repay import RepayDecision
@@ -42,7 +39,6 @@ _TAKEN: dict[str, Any] = {
 }
 _BORROWING: Responses = {202: _TAKEN, **problems(*KEYED, *BODY, *MONEY, *BORROW, *ALWAYS)}
 _REPAYING: Responses = {202: _TAKEN, **problems(*KEYED, *BODY, *MONEY, *REPAY, *ALWAYS)}
-_READING = problems(*KEYED, InvalidRequest, LoanNotFound, *ALWAYS)
 
 
 @router.post(
@@ -64,21 +60,30 @@ async def borrow(
     idempotency_key: OptionalIdempotencyKey = None,
 ) -> BorrowAnswer:
     """Decides within seconds; the money moves after the answer. Look at the operation for what became of it."""
-    asked = MoneyRequest(
-        kind=OperationKind.BORROW,
-        caller=caller,
-        key=defaulted_key(body.partner_loan_id) if idempotency_key is None else idempotency_key,
-        partner_loan_id=body.partner_loan_id,
-        path={},
-        body=received,
-        request=body.request(),
-        loan_id=new_id("loan"),
-        trace_id=trace.id,
-        traceparent=trace.traceparent,
-    )
+    asked = _borrow_request(body, received, caller, idempotency_key, trace)
     known = await decide(resources, asked)
     _tell_where(response, known)
     return _borrow_answer(known)
+
+
+@router.post(
+    "/preflight",
+    operation_id="preflightBorrow",
+    summary="What a borrow would be answered, with all that stands against it",
+    response_model_exclude_none=True,
+    responses=problems(*KEYED, *BODY, *ON_CHAIN, *ALWAYS),
+)
+async def preflight_borrow(
+    *,
+    body: BorrowBody,
+    received: ReceivedBody,
+    caller: Borrower,
+    resources: ResourcesDep,
+    trace: TraceDep,
+    idempotency_key: OptionalIdempotencyKey = None,
+) -> PreflightAnswer:
+    """The same body and headers as a borrow. Nothing is reserved or stored, and the answer is 200 whatever it says."""
+    return await preflight(resources, _borrow_request(body, received, caller, idempotency_key, trace))
 
 
 @router.post(
@@ -118,24 +123,19 @@ async def repay(
     return _repay_answer(known)
 
 
-@router.get("/{partner_loan_id}", operation_id="getLoan", summary="A loan and its repayments", responses=_READING)
-async def get_loan(partner_loan_id: PartnerLoanId, caller: Reader, session: SessionDep) -> LoanAnswer:
-    """The newest loan of this name; one that was refused before it existed is seen in its operation only."""
-    loan = await newest_loan(session, caller.partner_id, partner_loan_id)
-    return loan_answer(loan, await repayments_of(session, loan))
-
-
-@router.get(
-    "/{partner_loan_id}/payoff",
-    operation_id="getPayoff",
-    summary="What is owed now",
-    responses=problems(*KEYED, InvalidRequest, LoanNotFound, LoanNotRepayable, *ON_CHAIN, *ALWAYS),
-)
-async def get_payoff(partner_loan_id: PartnerLoanId, caller: Reader, resources: ResourcesDep) -> PayoffAnswer:
-    """Read from the chain as it is; collect it with ``{"payoff": true}``."""
-    async with resources.statements() as session:
-        loan = await newest_loan(session, caller.partner_id, partner_loan_id)
-    return await read_payoff(resources, loan)
+def _borrow_request(body: BorrowBody, received: Json, caller: Caller, key: str | None, trace: Trace) -> MoneyRequest:
+    return MoneyRequest(
+        kind=OperationKind.BORROW,
+        caller=caller,
+        key=defaulted_key(body.partner_loan_id) if key is None else key,
+        partner_loan_id=body.partner_loan_id,
+        path={},
+        body=received,
+        request=body.request(),
+        loan_id=new_id("loan"),
+        trace_id=trace.id,
+        traceparent=trace.traceparent,
+    )
 
 
 def _tell_where(response: Response, known: Recorded) -> None:

@@ -5,12 +5,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from api.answers import OperationAnswer
+from api.answers import OperationAnswer, OperationsAnswer
 from api.auth import Caller, Reader
 from api.deps import ResourcesDep
 from api.docs import ALWAYS, KEYED, problems
 from api.errors import InvalidRequest
 from api.gate import PartnerRoute
+from api.operation_list import OperationsQuery, operations_page
 from api.operations import find_operation, legs_of, operation_answer
 from api.resources import Resources
 from models.errors import OperationNotFound
@@ -27,6 +28,20 @@ OperationId = Annotated[
     ),
 ]
 Wait = Annotated[int, Query(ge=0, le=30, description="seconds to wait for the operation to be DONE")]
+
+
+@router.get(
+    "",
+    operation_id="listOperations",
+    summary="The partner's operations, newest first",
+    responses=problems(*KEYED, InvalidRequest, *ALWAYS),
+)
+async def list_operations(
+    caller: Reader, resources: ResourcesDep, asked: Annotated[OperationsQuery, Query()]
+) -> OperationsAnswer:
+    """Without the timelines, which each operation has by itself. One that is started anew moves to the front."""
+    async with resources.statements() as session:
+        return await operations_page(session, caller.partner_id, asked, resources.settings.problem_base)
 
 
 @router.get(

@@ -51,6 +51,16 @@ A month is attached, since that lets rows be inserted meanwhile, while ``PARTITI
 ``request_log_else`` moves first, and what came meanwhile under the lock, which is therefore held for a moment only.
 """
 
+READS = (
+    ("ix_loans_partner", "loans", ["partner_id", "created_at", "id"]),
+    ("ix_loans_partner_line", "loans", ["partner_id", "oaid_token_id", "created_at", "id"]),
+    ("ix_loans_partner_status", "loans", ["partner_id", "status", "created_at", "id"]),
+    ("ix_loans_partner_wallet", "loans", ["partner_id", "user_wallet", "created_at", "id"]),
+    ("ix_operations_partner", "operations", ["partner_id", "kind", "received_at", "id"]),
+    ("ix_repayments_partner", "repayments", ["partner_id", "created_at", "id"]),
+)
+"""What partners page through, newest first."""
+
 
 def upgrade() -> None:
     op.drop_constraint(op.f("ck_incidents_kind_is_known"), "incidents", type_="check")
@@ -247,6 +257,15 @@ def upgrade() -> None:
         sa.UniqueConstraint(
             "chain_id", "tx_hash", "log_index", name=op.f("uq_unapplied_events_chain_id_tx_hash_log_index")
         ),
+    )
+    for name, table, columns in READS:
+        op.create_index(name, table, columns, unique=False)
+    op.create_index(
+        "ix_operations_refused",
+        "operations",
+        ["partner_id", "decided_at"],
+        unique=False,
+        postgresql_where=sa.text("decision = 'REFUSED'"),
     )
     op.execute(NEVER_CHANGED)
     op.execute(MONTHS)

@@ -81,6 +81,7 @@ from models.errors.tree import (
     Refused,
     RuleBroken,
     every_refusal,
+    raise_first,
 )
 
 __all__ = [
@@ -158,4 +159,5 @@ __all__ = [
     "TransferSenderUnknown",
     "WalletNotOwner",
     "every_refusal",
+    "raise_first",
 ]

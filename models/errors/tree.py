@@ -17,6 +17,7 @@ Each leaf below ``Refused`` has a ``code``, which is the last part of its proble
 strings, amounts in base units.
 """
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -76,6 +77,12 @@ class RuleBroken(Refused):
 
 class OrderRefused(Refused):
     status = 409
+
+
+def raise_first(refusals: Iterable[Refused]) -> None:
+    """Raises the first of them, if there is one. The others are not even looked for where the refusals are a generator."""
+    for refusal in refusals:
+        raise refusal
 
 
 def every_refusal() -> list[type[Refused]]:

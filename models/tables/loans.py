@@ -87,6 +87,10 @@ class Loan(Base):
             postgresql_where=text(f"status NOT IN ({sql_words(*RETRIABLE_LOAN_STATUSES)})"),
         ),
         Index("ix_loans_newest", "partner_id", "partner_loan_id", "created_at"),
+        Index("ix_loans_partner", "partner_id", "created_at", "id"),
+        Index("ix_loans_partner_line", "partner_id", "oaid_token_id", "created_at", "id"),
+        Index("ix_loans_partner_status", "partner_id", "status", "created_at", "id"),
+        Index("ix_loans_partner_wallet", "partner_id", "user_wallet", "created_at", "id"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -153,6 +157,7 @@ class Repayment(Base):
         CheckConstraint("principal + interest + refunded <= collected + residue", name="never_more_than_funded"),
         Index("uq_repayments_one_in_flight", "loan_id", unique=True, postgresql_where=text("holds_loan")),
         Index("ix_repayments_loan", "loan_id"),
+        Index("ix_repayments_partner", "partner_id", "created_at", "id"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)

@@ -32,6 +32,8 @@ class Operation(Base):
         CheckConstraint("(state = 'DONE') = (done_at IS NOT NULL)", name="done_at_goes_with_done"),
         Index("ix_operations_open", "state", "received_at", postgresql_where=text("state <> 'DONE'")),
         Index("ix_operations_loan", "loan_id"),
+        Index("ix_operations_partner", "partner_id", "kind", "received_at", "id"),
+        Index("ix_operations_refused", "partner_id", "decided_at", postgresql_where=text("decision = 'REFUSED'")),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)

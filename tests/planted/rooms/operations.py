@@ -48,7 +48,7 @@ BUGS = [
         name="grant-of-another-partner",
         breaks="a borrow needs a live grant for that partner",
         file="activities/partners.py",
-        old="                CreditLineGrant.partner_id == partner_id,\n",
+        old="            CreditLineGrant.partner_id == partner_id,\n",
         new="",
         test=f"{_BORROWS}::test_a_line_granted_to_another_partner",
     ),
