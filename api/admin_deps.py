@@ -15,6 +15,7 @@ from api.errors import (
     ApiKeyUnknown,
     ApiKeyWrongMode,
     InvalidRequest,
+    RateLimited,
 )
 from api.idempotency import received_body
 from models import errors
@@ -26,6 +27,7 @@ ADMIN: tuple[Kind, ...] = (
     ApiKeyWrongMode,
     ApiKeyUnknown,
     ApiKeyRevoked,
+    RateLimited,
     InvalidRequest,
     *ALWAYS,
 )

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from api.signing import sign
 from models.statuses import AdminActionKind
 from models.tables.partners import ApiKey
 from settings import Settings
@@ -89,6 +90,24 @@ async def test_networks_are_stored_as_blocks(admin: Admin) -> None:
     (newest, _) = (await admin.get("/partners/acme/keys"))["keys"]
     assert newest["key_id"] == issued["key_id"]
     assert newest["allowed_networks"] == ["203.0.113.7/32", "2001:db8::/32"]
+
+
+async def test_a_key_that_must_sign_does_nothing_without_its_secret(admin: Admin, desk: Desk) -> None:
+    """What the answer shows once is what the requests are signed with."""
+    issued = await admin.issue_key(must_sign=True)
+    problem(await desk.get("/v1/grants", key=issued["key"]), 401, "signature_missing")
+    headers = {**desk.auth(issued["key"]), **sign(issued["signing_secret"], method="GET", target="/v1/grants")}
+    assert (await desk.http.get("/v1/grants", headers=headers)).status_code == 200
+
+
+async def test_a_key_is_refused_from_elsewhere_on_its_very_next_call(admin: Admin, desk: Desk) -> None:
+    """Its networks are narrowed, and opened again."""
+    issued = await admin.issue_key()
+    path = f"/partners/acme/keys/{issued['key_id']}"
+    await admin.patch(path, {"allowed_networks": ["203.0.113.0/24"]})
+    problem(await desk.get("/v1/grants", key=issued["key"]), 403, "address_not_allowed")
+    await admin.patch(path, {"allowed_networks": ["203.0.113.0/24", "127.0.0.0/8"]})
+    assert (await desk.get("/v1/grants", key=issued["key"])).status_code == 200
 
 
 NONSENSE: list[dict[str, Any]] = [
