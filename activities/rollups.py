@@ -1,0 +1,78 @@
+"""Moves the changes that triggers have left into the sums of administrators' figures (ADR 0022).
+
+A change leaves its table in the statement that adds it to the sums, so whoever reads both together sees each change once,
+at every moment. Nothing here waits for a transaction that moves money, and none waits for this.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import BigInteger, Column, ColumnElement, Date, DateTime, cast, delete, func, select, true
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.statuses import Bucket
+from models.tables.analytics import (
+    FLOWS,
+    FlowChange,
+    FlowSum,
+    LatencyChange,
+    LatencySum,
+    RefusalChange,
+    RefusalSum,
+)
+from models.tables.base import Base
+
+_ONE_AT_A_TIME = 0x616E616C
+"""The key of an advisory lock: two turns at once would wait for each other's sums, and gain nothing."""
+MOST = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    changes: type[Base]
+    sums: type[Base]
+    key: Sequence[str]
+    added_up: Sequence[str]
+
+
+_PAIRS = (
+    _Pair(FlowChange, FlowSum, ("partner_id",), FLOWS),
+    _Pair(RefusalChange, RefusalSum, ("partner_id", "kind", "code"), ("number",)),
+    _Pair(LatencyChange, LatencySum, ("kind", "latency", "slot"), ("number",)),
+)
+
+
+async def roll_up(session: AsyncSession, most: int = MOST) -> bool:
+    """Moves at most so many changes of each kind, inside the caller's transaction; True where more may be waiting.
+
+    False also where another turn is under way, since that one does it.
+    """
+    if not await session.scalar(select(func.pg_try_advisory_xact_lock(_ONE_AT_A_TIME))):
+        return False
+    moved = [await _move(session, pair, most) for pair in _PAIRS]
+    return max(moved) == most
+
+
+async def _move(session: AsyncSession, pair: _Pair, most: int) -> int:
+    changes, sums = pair.changes.__table__, pair.sums.__table__
+    oldest = select(changes.c.id).order_by(changes.c.id).limit(most)
+    moved = delete(pair.changes).where(changes.c.id.in_(oldest)).returning(*changes.c).cte("moved")
+    buckets = select(func.unnest([str(bucket) for bucket in Bucket]).label("bucket")).subquery()
+    start = start_of(buckets.c.bucket, moved.c.day)
+    key = [buckets.c.bucket, start, *(moved.c[name] for name in pair.key)]
+    added_up = [cast(func.sum(moved.c[name]), BigInteger) for name in pair.added_up]
+    grouped = select(*key, *added_up).select_from(moved.join(buckets, true())).group_by(*key)
+    adding = insert(pair.sums).from_select(["bucket", "start", *pair.key, *pair.added_up], grouped)
+    merging = adding.on_conflict_do_update(
+        index_elements=["bucket", "start", *pair.key],
+        set_={name: sums.c[name] + adding.excluded[name] for name in pair.added_up},
+    )
+    waiting: int = await session.scalar(select(func.count()).select_from(oldest.subquery())) or 0
+    await session.execute(merging)
+    return waiting
+
+
+def start_of(bucket: ColumnElement[str] | str, day: ColumnElement[object] | Column[object]) -> ColumnElement[object]:
+    """The first day of the bucket that a day is in; no zone is asked, since both are days of UTC."""
+    return cast(func.date_trunc(bucket, cast(day, DateTime(timezone=False))), Date)
