@@ -7,8 +7,8 @@ at every moment. Nothing here waits for a transaction that moves money, and none
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import BigInteger, Column, ColumnElement, Date, DateTime, cast, delete, func, select, true
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import BigInteger, Column, ColumnElement, Date, DateTime, Text, cast, delete, func, select, true
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.statuses import Bucket
@@ -58,7 +58,7 @@ async def _move(session: AsyncSession, pair: _Pair, most: int) -> int:
     changes, sums = pair.changes.__table__, pair.sums.__table__
     oldest = select(changes.c.id).order_by(changes.c.id).limit(most)
     moved = delete(pair.changes).where(changes.c.id.in_(oldest)).returning(*changes.c).cte("moved")
-    buckets = select(func.unnest([str(bucket) for bucket in Bucket]).label("bucket")).subquery()
+    buckets = select(func.unnest(cast([str(bucket) for bucket in Bucket], ARRAY(Text))).label("bucket")).subquery()
     start = start_of(buckets.c.bucket, moved.c.day)
     key = [buckets.c.bucket, start, *(moved.c[name] for name in pair.key)]
     added_up = [cast(func.sum(moved.c[name]), BigInteger) for name in pair.added_up]
