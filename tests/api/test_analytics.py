@@ -72,17 +72,18 @@ async def office(database_url: str, transaction: Transaction) -> AsyncIterator[O
 
 
 def _settings(database_url: str) -> Settings:
-    addresses = dict.fromkeys(
-        ("usdc_address", "oaid_address", "vault_address", "pool_address", "platform_wallet"), NOWHERE
-    )
     return Settings(
         database_url=SecretStr(database_url),
         temporal_address="127.0.0.1:1",
         rpc_url=SecretStr("http://127.0.0.1:1"),
         chain_id=1,
+        usdc_address=NOWHERE,
+        oaid_address=NOWHERE,
+        vault_address=NOWHERE,
+        pool_address=NOWHERE,
+        platform_wallet=NOWHERE,
         confirmations=1,
         key_mode="sandbox",
-        **addresses,
     )
 
 
