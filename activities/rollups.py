@@ -44,7 +44,7 @@ _PAIRS = (
 
 
 async def roll_up(session: AsyncSession, most: int = MOST) -> bool:
-    """Moves at most so many changes of each kind, inside the caller's transaction; True where more may be waiting.
+    """Moves about so many changes of each kind, inside the caller's transaction; True where more may be waiting.
 
     False also where another turn is under way, since that one does it.
     """
@@ -55,9 +55,13 @@ async def roll_up(session: AsyncSession, most: int = MOST) -> bool:
 
 
 async def _move(session: AsyncSession, pair: _Pair, most: int) -> int:
+    """How many there were to move. A change that is committed meanwhile under a smaller number goes with them."""
     changes, sums = pair.changes.__table__, pair.sums.__table__
-    oldest = select(changes.c.id).order_by(changes.c.id).limit(most)
-    moved = delete(pair.changes).where(changes.c.id.in_(oldest)).returning(*changes.c).cte("moved")
+    oldest = select(changes.c.id).order_by(changes.c.id).limit(most).subquery()
+    number, newest = (await session.execute(select(func.count(), func.max(oldest.c.id)))).one()
+    if newest is None:
+        return 0
+    moved = delete(pair.changes).where(changes.c.id <= newest).returning(*changes.c).cte("moved")
     buckets = select(func.unnest(cast([str(bucket) for bucket in Bucket], ARRAY(Text))).label("bucket")).subquery()
     start = start_of(buckets.c.bucket, moved.c.day)
     key = [buckets.c.bucket, start, *(moved.c[name] for name in pair.key)]
@@ -68,9 +72,8 @@ async def _move(session: AsyncSession, pair: _Pair, most: int) -> int:
         index_elements=["bucket", "start", *pair.key],
         set_={name: sums.c[name] + adding.excluded[name] for name in pair.added_up},
     )
-    waiting: int = await session.scalar(select(func.count()).select_from(oldest.subquery())) or 0
     await session.execute(merging)
-    return waiting
+    return int(number)
 
 
 def start_of(bucket: ColumnElement[str] | str, day: ColumnElement[object] | Column[object]) -> ColumnElement[object]:

@@ -14,8 +14,8 @@ from api.errors import FieldFault, InvalidRequest
 from models.ids import PUBLIC_ID_PATTERN
 from models.statuses import Bucket, OperationKind, PartnerTier
 
-MOST_BUCKETS = 100
-"""In one answer; so it stays small, and so does the part of the sums that is read for it."""
+MOST_BUCKETS = 62
+"""In one answer, such as two months of days; so it stays small, and so does the part of the sums that is read for it."""
 DEFAULT_BUCKETS = 30
 _DAY = r"^20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
 _A_DAY = timedelta(days=1)
@@ -76,10 +76,11 @@ class Whose(_Asked):
 
 class Paged(_Asked):
     cursor: str | None = Field(default=None, pattern=PUBLIC_ID_PATTERN, description="next_cursor of the page before")
-    limit: int = Field(default=20, ge=1, le=100, description="partners on a page, where they are told apart")
+    limit: int = Field(default=20, ge=1, le=100, description="partners on a page")
 
 
 class VolumeAsked(SpanAsked, Whose, Paged):
+    limit: int = Field(default=10, ge=1, le=25, description="partners on a page, where they are told apart")
     group_by: GroupBy = Field(default=GroupBy.NONE, description="one series for all, for each partner or for each tier")
 
 

@@ -196,8 +196,30 @@ SELECT utc_day(repaid.closed_at), owed.partner_id, -repaid.principal FROM repaid
 UNION ALL
 SELECT utc_day(coalesce(owed.closed_at, now())), owed.partner_id, -rest.fell
 FROM rest JOIN owed ON owed.id = rest.id WHERE rest.fell <> 0;
+
+INSERT INTO analytics_flow_sums (bucket, start, partner_id, borrowed, fees, loans, outstanding,
+    repaid_principal, repaid_interest, repayments, loans_failed, failed_principal, loans_reversed, reversed_principal,
+    repayments_failed, repayments_rejected, repayments_refunded)
+SELECT bucket, date_trunc(bucket, day::timestamp)::date, partner_id, sum(borrowed), sum(fees), sum(loans), sum(outstanding),
+    sum(repaid_principal), sum(repaid_interest), sum(repayments), sum(loans_failed), sum(failed_principal),
+    sum(loans_reversed), sum(reversed_principal),
+    sum(repayments_failed), sum(repayments_rejected), sum(repayments_refunded)
+FROM analytics_flow_changes, (VALUES ('day'), ('week'), ('month')) AS lengths (bucket) GROUP BY 1, 2, 3;
+
+INSERT INTO analytics_refusal_sums (bucket, start, partner_id, kind, code, number)
+SELECT bucket, date_trunc(bucket, day::timestamp)::date, partner_id, kind, code, sum(number)
+FROM analytics_refusal_changes, (VALUES ('day'), ('week'), ('month')) AS lengths (bucket) GROUP BY 1, 2, 3, 4, 5;
+
+INSERT INTO analytics_latency_sums (bucket, start, kind, latency, slot, number)
+SELECT bucket, date_trunc(bucket, day::timestamp)::date, kind, latency, slot, sum(number)
+FROM analytics_latency_changes, (VALUES ('day'), ('week'), ('month')) AS lengths (bucket) GROUP BY 1, 2, 3, 4, 5;
+
+TRUNCATE analytics_flow_changes, analytics_refusal_changes, analytics_latency_changes;
 """
-"""Rows that are there already. When their principal was repaid outside is not known, so that is dated by the loan's end."""
+"""Rows that are there already join the sums at once: millions of changes that come and go would leave a table to clean.
+
+When principal was repaid outside the engine is not known any more, so that is dated by the loan's end.
+"""
 
 
 def upgrade() -> None:

@@ -212,6 +212,7 @@ async def test_what_was_there_before_the_tables_of_figures_counts(
         office = Office(http, transaction, await _new_administrator(transaction))
         async with transaction() as session:
             rows = await read_rows(session, made)
+        assert await office.waiting() == 0
         await _check_what_is_owed_now(office, rows)
         await _check_latency(office, rows, "week")
         await _check_refusals(office, rows, "week")
