@@ -6,13 +6,28 @@ at every moment. Nothing here waits for a transaction that moves money, and none
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import BigInteger, Column, ColumnElement, Date, DateTime, Text, cast, delete, func, select, true
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Date,
+    DateTime,
+    Text,
+    cast,
+    delete,
+    func,
+    literal,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, array, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.statuses import Bucket
 from models.tables.analytics import (
+    ALL_PARTNERS,
     FLOWS,
     FlowChange,
     FlowSum,
@@ -34,10 +49,12 @@ class _Pair:
     sums: type[Base]
     key: Sequence[str]
     added_up: Sequence[str]
+    with_total: bool = False
+    """Whether a change also joins the sum over all partners."""
 
 
 _PAIRS = (
-    _Pair(FlowChange, FlowSum, ("partner_id",), FLOWS),
+    _Pair(FlowChange, FlowSum, ("partner_id",), FLOWS, with_total=True),
     _Pair(RefusalChange, RefusalSum, ("partner_id", "kind", "code"), ("number",)),
     _Pair(LatencyChange, LatencySum, ("kind", "latency", "slot"), ("number",)),
 )
@@ -64,7 +81,10 @@ async def _move(session: AsyncSession, pair: _Pair, most: int) -> int:
     moved = delete(pair.changes).where(changes.c.id <= newest).returning(*changes.c).cte("moved")
     buckets = select(func.unnest(cast([str(bucket) for bucket in Bucket], ARRAY(Text))).label("bucket")).subquery()
     start = start_of(buckets.c.bucket, moved.c.day)
-    key = [buckets.c.bucket, start, *(moved.c[name] for name in pair.key)]
+    named: dict[str, ColumnElement[Any]] = {name: moved.c[name] for name in pair.key}
+    if pair.with_total:
+        named["partner_id"] = func.unnest(array([moved.c.partner_id, literal(ALL_PARTNERS)]))
+    key = [buckets.c.bucket, start, *named.values()]
     added_up = [cast(func.sum(moved.c[name]), BigInteger) for name in pair.added_up]
     grouped = select(*key, *added_up).select_from(moved.join(buckets, true())).group_by(*key)
     adding = insert(pair.sums).from_select(["bucket", "start", *pair.key, *pair.added_up], grouped)

@@ -16,6 +16,8 @@ from models.statuses import Bucket, OperationKind, PartnerTier
 
 MOST_BUCKETS = 62
 """In one answer, such as two months of days; so it stays small, and so does the part of the sums that is read for it."""
+MOST_LATENCY_BUCKETS = 31
+"""Each has hundreds of slots."""
 DEFAULT_BUCKETS = 30
 _DAY = r"^20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
 _A_DAY = timedelta(days=1)
@@ -62,7 +64,8 @@ class SpanAsked(_Asked):
     from_: DayIn | None = Field(
         default=None,
         alias="from",
-        description=f"a day of the first bucket; left out, {DEFAULT_BUCKETS} buckets are answered",
+        description=f"a day of the first bucket; left out, {DEFAULT_BUCKETS} buckets are answered. At most {MOST_BUCKETS} are, and "
+        f"{MOST_LATENCY_BUCKETS} of latency",
     )
     to: DayIn | None = Field(
         default=None, description="a day of the last bucket, which is answered whole; today if left out"
@@ -80,7 +83,9 @@ class Paged(_Asked):
 
 
 class VolumeAsked(SpanAsked, Whose, Paged):
-    limit: int = Field(default=10, ge=1, le=25, description="partners on a page, where they are told apart")
+    limit: int = Field(
+        default=20, ge=1, le=100, description="partners on a page, where they are told apart; long spans have fewer"
+    )
     group_by: GroupBy = Field(default=GroupBy.NONE, description="one series for all, for each partner or for each tier")
 
 
@@ -116,7 +121,8 @@ class Span:
 
 
 def span_of(asked: SpanAsked, today: date) -> Span:
-    """Raises InvalidRequest where the span ends before it begins, or has more than ``MOST_BUCKETS``."""
+    """Raises InvalidRequest where the span ends before it begins, or has more buckets than one answer may."""
+    most = MOST_LATENCY_BUCKETS if isinstance(asked, LatencyAsked) else MOST_BUCKETS
     last = bucket_of(asked.bucket, today if asked.to is None else asked.to)
     first = _back(asked.bucket, last) if asked.from_ is None else bucket_of(asked.bucket, asked.from_)
     if first > last:
@@ -125,10 +131,8 @@ def span_of(asked: SpanAsked, today: date) -> Span:
     while following <= last:
         starts.append(following)
         following = _next(asked.bucket, following)
-        if len(starts) > MOST_BUCKETS:
-            raise _not_valid(
-                "from", f"The span has more than {MOST_BUCKETS} buckets. Ask for less, or for larger ones."
-            )
+        if len(starts) > most:
+            raise _not_valid("from", f"The span has more than {most} buckets. Ask for less, or for larger ones.")
     return Span(asked.bucket, starts, following)
 
 

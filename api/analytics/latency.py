@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import BigInteger, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.analytics.answers import LatencyPoint, LatencySeries, Percentiles
@@ -34,7 +34,7 @@ async def _percentiles(session: AsyncSession, span: Span) -> Mapping[tuple[date,
     """Each percentile is the first slot up to which at least so many in a hundred are."""
     rows = within(span, LatencySum, LatencyChange, ("kind", "latency", "slot", "number")).subquery()
     of = (rows.c.start, rows.c.kind, rows.c.latency)
-    number = func.sum(rows.c.number)
+    number = cast(func.sum(rows.c.number), BigInteger)
     slots = select(
         *of,
         rows.c.slot,

@@ -8,7 +8,7 @@ from sqlalchemy import CompoundSelect, FromClause, Select, case, literal, null, 
 from activities.rollups import start_of
 from api.analytics.asked import Span, Whose, bucket_of
 from models.statuses import Bucket
-from models.tables.analytics import FLOWS, FlowChange, FlowSum
+from models.tables.analytics import ALL_PARTNERS, FLOWS, FlowChange, FlowSum
 from models.tables.base import Base
 from models.tables.partners import Partner
 
@@ -18,20 +18,25 @@ def within(span: Span, sums: type[Base], changes: type[Base], columns: Sequence[
     return union_all(_summed(span, sums, columns), _waiting(span, changes, columns))
 
 
-def flows(span: Span) -> CompoundSelect[Any]:
+def flows(span: Span, *, of_all: bool) -> CompoundSelect[Any]:
     """The same of flows, and all that was before the span with ``start`` NULL: what was owed when it began.
 
-    That is read from whole months, and from days between the last of them and the span.
+    That is read from whole months, and from days between the last of them and the span. ``of_all`` reads the sums over all
+    partners in place of each partner's.
     """
     columns = ("partner_id", *FLOWS)
     sums, changes = _columns(FlowSum), _columns(FlowChange)
     month = bucket_of(Bucket.MONTH, span.first)
     earlier = [null().label("start"), *(sums[name] for name in columns)]
-    months = select(*earlier).where(sums["bucket"] == Bucket.MONTH, sums["start"] < month)
-    days = select(*earlier).where(sums["bucket"] == Bucket.DAY, sums["start"] >= month, sums["start"] < span.first)
+    total = sums["partner_id"] == ALL_PARTNERS
+    whose = total if of_all else ~total
+    months = select(*earlier).where(whose, sums["bucket"] == Bucket.MONTH, sums["start"] < month)
+    days = select(*earlier).where(
+        whose, sums["bucket"] == Bucket.DAY, sums["start"] >= month, sums["start"] < span.first
+    )
     start = case((changes["day"] >= span.first, start_of(literal(str(span.bucket)), changes["day"])), else_=None)
     waiting = select(start.label("start"), *(changes[name] for name in columns)).where(changes["day"] < span.end)
-    return union_all(_summed(span, FlowSum, columns), months, days, waiting)
+    return union_all(_summed(span, FlowSum, columns).where(whose), months, days, waiting)
 
 
 def of_partners(query: Select[Any], rows: FromClause, whose: Whose) -> Select[Any]:

@@ -16,7 +16,7 @@ async def utilisation(
     session: AsyncSession, asked: UtilisationAsked, today: date
 ) -> tuple[list[PartnerUse], str | None]:
     """Partners in the order of their ids, and the cursor of the next page."""
-    partners, following = await partners_page(session, asked, asked)
+    partners, following = await partners_page(session, asked, asked.cursor, asked.limit)
     query = select(PartnerDay).where(PartnerDay.day == today, PartnerDay.partner_id.in_([each.id for each in partners]))
     days = {day.partner_id: day for day in await session.scalars(query)}
     return [_use(partner, days.get(partner.id)) for partner in partners], following

@@ -200,11 +200,12 @@ FROM rest JOIN owed ON owed.id = rest.id WHERE rest.fell <> 0;
 INSERT INTO analytics_flow_sums (bucket, start, partner_id, borrowed, fees, loans, outstanding,
     repaid_principal, repaid_interest, repayments, loans_failed, failed_principal, loans_reversed, reversed_principal,
     repayments_failed, repayments_rejected, repayments_refunded)
-SELECT bucket, date_trunc(bucket, day::timestamp)::date, partner_id, sum(borrowed), sum(fees), sum(loans), sum(outstanding),
+SELECT bucket, date_trunc(bucket, day::timestamp)::date, whose, sum(borrowed), sum(fees), sum(loans), sum(outstanding),
     sum(repaid_principal), sum(repaid_interest), sum(repayments), sum(loans_failed), sum(failed_principal),
     sum(loans_reversed), sum(reversed_principal),
     sum(repayments_failed), sum(repayments_rejected), sum(repayments_refunded)
-FROM analytics_flow_changes, (VALUES ('day'), ('week'), ('month')) AS lengths (bucket) GROUP BY 1, 2, 3;
+FROM analytics_flow_changes, (VALUES ('day'), ('week'), ('month')) AS lengths (bucket),
+    LATERAL (VALUES (partner_id), ('*')) AS partners (whose) GROUP BY 1, 2, 3;
 
 INSERT INTO analytics_refusal_sums (bucket, start, partner_id, kind, code, number)
 SELECT bucket, date_trunc(bucket, day::timestamp)::date, partner_id, kind, code, sum(number)

@@ -52,6 +52,9 @@ FLOWS = (
 )
 """The columns that are added up."""
 
+ALL_PARTNERS = "*"
+"""In place of a partner's id, which it cannot be: the sum over all of them, which is asked for most."""
+
 
 class _Change:
     """It waits under a number of its own; ``day`` is the UTC day that it belongs to, which may be long past."""
