@@ -37,6 +37,7 @@ from models.tables.analytics import (
     RefusalSum,
 )
 from models.tables.base import Base
+from models.tables.session import Transaction
 
 _ONE_AT_A_TIME = 0x616E616C
 """The key of an advisory lock: two turns at once would wait for each other's sums, and gain nothing."""
@@ -58,6 +59,20 @@ _PAIRS = (
     _Pair(RefusalChange, RefusalSum, ("partner_id", "kind", "code"), ("number",)),
     _Pair(LatencyChange, LatencySum, ("kind", "latency", "slot"), ("number",)),
 )
+
+
+class Rollups:
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    async def roll_all_up(self) -> str:
+        """Until nothing waits, a transaction for each turn; returns how many it took, in words."""
+        turns, more = 0, True
+        while more:
+            turns += 1
+            async with self._transaction() as session:
+                more = await roll_up(session)
+        return f"rolled up in {turns} turn(s)"
 
 
 async def roll_up(session: AsyncSession, most: int = MOST) -> bool:

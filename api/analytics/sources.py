@@ -4,13 +4,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import CompoundSelect, FromClause, Select, case, literal, null, select, union_all
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.rollups import start_of
 from api.analytics.asked import Span, Whose, bucket_of
+from models.errors import PartnerNotFound
 from models.statuses import Bucket
 from models.tables.analytics import ALL_PARTNERS, FLOWS, FlowChange, FlowSum
 from models.tables.base import Base
 from models.tables.partners import Partner
+
+
+async def check_partner(session: AsyncSession, whose: Whose) -> None:
+    """Raises PartnerNotFound where figures of a partner are asked for that there is not: nothing is not the same as none."""
+    if whose.partner_id is not None and await session.get(Partner, whose.partner_id) is None:
+        raise PartnerNotFound(whose.partner_id)
 
 
 def within(span: Span, sums: type[Base], changes: type[Base], columns: Sequence[str]) -> CompoundSelect[Any]:

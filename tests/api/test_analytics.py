@@ -15,10 +15,9 @@ from pydantic import SecretStr
 from sqlalchemy import func, select, text, update
 
 from activities.rollups import roll_up
-from api.keys import new_admin_key
+from api.administration import create_administrator, issue_admin_key
 from models.histogram import slot_of, upper_end
 from models.statuses import LoanStatus, PartnerTier
-from models.tables.administration import Administrator, AdminKey
 from models.tables.analytics import FlowChange, LatencyChange, RefusalChange
 from models.tables.loans import Loan
 from models.tables.partners import PartnerDay
@@ -88,12 +87,9 @@ def _settings(database_url: str) -> Settings:
 
 
 async def _new_administrator(transaction: Transaction) -> str:
-    key = new_admin_key("sandbox")
     async with transaction() as session:
-        session.add(Administrator(id="adm-1", name="Ada"))
-        await session.flush()
-        session.add(AdminKey(id="ak-1", administrator_id="adm-1", prefix=key.prefix, secret_hash=key.hash(None)))
-    return key.text
+        administrator = await create_administrator(session, "Ada")
+        return (await issue_admin_key(session, administrator.id, mode="sandbox")).key
 
 
 def _span(bucket: str) -> tuple[date, date]:
@@ -324,6 +320,12 @@ async def test_a_span_that_cannot_be_answered_is_refused(office: Office, figure:
     told = problem(await office.get(figure, **asked), 422, "invalid_request")
     (fault,) = told["errors"]
     assert fault["parameter"] in {name.removesuffix("_") for name in asked}
+
+
+@pytest.mark.parametrize("figure", ["volume", "utilisation", "refusals"])
+async def test_a_partner_that_is_not_there_has_no_figures(office: Office, figure: str) -> None:
+    """Rather than figures of nothing."""
+    problem(await office.get(figure, partner_id="nobody"), 404, "partner_not_found")
 
 
 async def test_whole_buckets_are_answered(office: Office) -> None:
