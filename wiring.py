@@ -24,6 +24,7 @@ from activities.refusals import RefusalInterceptor
 from activities.repayments import RepaymentActivities
 from activities.request_months import RequestMonths
 from activities.reviews import ReviewActivities
+from activities.rollups import Rollups
 from activities.settlement import SettlementActivities
 from activities.settlement_changes import SettlementChanges
 from activities.sweeps import SweepActivities
@@ -76,6 +77,7 @@ def upkeep_parts(transaction: Transaction, settings: Settings) -> tuple[UpkeepPa
         UpkeepPart("request log: months to come", months.make),
         UpkeepPart("request log: months to drop", months.drop),
         UpkeepPart("settlement addresses that are due", SettlementChanges(transaction).apply_due),
+        UpkeepPart("administrators' figures", Rollups(transaction).roll_all_up),
     )
 
 

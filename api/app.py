@@ -23,6 +23,7 @@ from api.routes import (
     admin_keys,
     admin_partners,
     admin_requests,
+    analytics,
     chain,
     grants,
     health,
@@ -54,6 +55,7 @@ _TAGS = [
     {"name": "chain", "description": "Public reads of the chain"},
     {"name": "health", "description": "For load balancers"},
     {"name": "admin", "description": "For administrators: partners, their keys and grants, and who changed what"},
+    {"name": "analytics", "description": "For administrators: figures over time"},
 ]
 
 ROUTES = (
@@ -70,6 +72,7 @@ ROUTES = (
     admin_grants,
     admin_administrators,
     admin_requests,
+    analytics,
 )
 """In the order of the document."""
 

@@ -12,15 +12,17 @@ from pathlib import Path
 
 import structlog
 
+from bench.analytics import analytics
 from bench.borrows import Scale, open_sides
 from bench.counts import COUNTED_LINES, counts
 from bench.decisions import decisions
+from bench.grown import grow
 from bench.loans import loans
 from bench.report import Report
 from bench.steps import steps
 from bench.world import World, open_world
 
-COUNTS, STEPS, DECISIONS, LOANS = BENCHES = ("counts", "steps", "decisions", "loans")
+COUNTS, STEPS, DECISIONS, LOANS, ANALYTICS = BENCHES = ("counts", "steps", "decisions", "loans", "analytics")
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Plan:
     loans: Scale
     steps_rounds: int
     steps_number: int
+    grown: int
+    analytics_rounds: int
     steps_concurrency: int = 32
 
     @property
@@ -45,6 +49,8 @@ def full(chosen: Sequence[str]) -> Plan:
         loans=Scale(rounds=3, borrows=200, concurrency=32),
         steps_rounds=5,
         steps_number=200,
+        grown=1_000_000,
+        analytics_rounds=100,
     )
 
 
@@ -55,6 +61,8 @@ def quick(chosen: Sequence[str]) -> Plan:
         loans=Scale(rounds=1, borrows=20, concurrency=10),
         steps_rounds=1,
         steps_number=32,
+        grown=10_000,
+        analytics_rounds=5,
     )
 
 
@@ -67,6 +75,8 @@ async def measure(plan: Plan, report: Report, folder: Path) -> None:
             await steps(world, plan.steps_rounds, plan.steps_number, plan.steps_concurrency, report)
         if {DECISIONS, LOANS} & set(plan.chosen):
             await _measure_borrows(world, plan, report)
+        if ANALYTICS in plan.chosen:
+            await analytics(await grow(world, plan.grown), plan.analytics_rounds, report)
 
 
 async def _measure_borrows(world: World, plan: Plan, report: Report) -> None:

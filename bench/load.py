@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
+from itertools import cycle, islice
 from typing import Any
 
 import aiohttp
@@ -29,6 +30,15 @@ class PostAll:
 class Answer:
     body: Mapping[str, Any]
     nanoseconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class GetAll:
+    """The urls are asked for in turn."""
+
+    urls: Sequence[str]
+    headers: Mapping[str, str]
+    concurrency: int
 
 
 def open_client() -> aiohttp.ClientSession:
@@ -63,3 +73,21 @@ async def _post(http: aiohttp.ClientSession, asked: PostAll, body: Mapping[str, 
         content = await response.json()
     assert response.status == HTTPStatus.ACCEPTED, f"answered {response.status}: {content}"
     return Answer(content, watch.nanoseconds())
+
+
+async def get_all(http: aiohttp.ClientSession, asked: GetAll, number: int) -> list[int]:
+    """So many requests, the latency of each in nanoseconds. Every answer must be 200."""
+    waiting, took = islice(cycle(asked.urls), number), list[int]()
+
+    async def read() -> None:
+        for url in waiting:
+            watch = Stopwatch()
+            async with http.get(url, headers=asked.headers) as response:
+                content = await response.read()
+            took.append(watch.nanoseconds())
+            assert response.status == HTTPStatus.OK, f"answered {response.status}: {content[:500]!r}"
+
+    async with asyncio.TaskGroup() as readers:
+        for _ in range(asked.concurrency):
+            readers.create_task(read())
+    return took

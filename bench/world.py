@@ -24,7 +24,7 @@ from models.tables.session import open_database, transactions
 from sandbox.accounts import Accounts, address_of, key_of, sandbox_accounts
 from sandbox.engine import Engine, EngineConfig
 from sandbox.seed import USDC, SeededChain, mined_at_once, seed_chain
-from sandbox.services import Anvil, AnvilOptions, Postgres, PostgresOptions, Temporal
+from sandbox.services import Anvil, AnvilOptions, Postgres, PostgresOptions, Temporal, Valkey
 from sandbox.services.process import Process
 
 BLOCK_TIME = timedelta(seconds=1)
@@ -47,6 +47,7 @@ class World:
     folder: Path
     postgres: Postgres
     temporal: Temporal
+    valkey: Valkey
     anvil: Anvil
     chain: SeededChain
     database: AsyncEngine
@@ -59,6 +60,7 @@ class World:
         return {
             "Temporal server": self.temporal.process,
             "PostgreSQL": self.postgres.process,
+            "Valkey": self.valkey.process,
             "Anvil": self.anvil.process,
         }
 
@@ -84,11 +86,12 @@ def borrow_body(line: OpenedLine) -> dict[str, str]:
 
 @asynccontextmanager
 async def open_world(folder: Path, lines: int) -> AsyncIterator[World]:
-    """PostgreSQL without fsync, Temporal's dev server in memory, Anvil with a block every second; all end with the block."""
+    """PostgreSQL without fsync, Temporal's dev server in memory, Valkey, Anvil with a block every second; all end with the block."""
     async with AsyncExitStack() as opened:
         enter = opened.enter_async_context
         postgres = await enter(Postgres.start(folder / "postgres", PostgresOptions(durable=False)))
         temporal = await enter(Temporal.start(folder / "temporal"))
+        valkey = await enter(Valkey.start(folder / "valkey"))
         anvil = await enter(Anvil.start(folder / "anvil", AnvilOptions(block_time=BLOCK_TIME)))
         await temporal.create_namespace(FLOOR_NAMESPACE)
         client = await enter(ChainClient(anvil.url))
@@ -96,13 +99,15 @@ async def open_world(folder: Path, lines: int) -> AsyncIterator[World]:
         async with mined_at_once(client, BLOCK_TIME), _nudged(client):
             chain = await seed_chain(client, accounts)
             opened_lines = await _open_lines(chain, lines)
-        config = _config(await postgres.create_database(DATABASE), temporal, anvil, chain, folder / "signer.key")
+        config = _config(
+            await postgres.create_database(DATABASE), temporal, valkey, anvil, chain, folder / "signer.key"
+        )
         engine = await enter(Engine.open(folder / "engine", config))
         await engine.migrate()
         database = open_database(config.database_url, pool_size=2, application_name="bench")
         opened.push_async_callback(database.dispose)
         key = await _admit_partner(database, chain, opened_lines)
-        yield World(folder, postgres, temporal, anvil, chain, database, engine, key, opened_lines)
+        yield World(folder, postgres, temporal, valkey, anvil, chain, database, engine, key, opened_lines)
 
 
 @asynccontextmanager
@@ -121,10 +126,13 @@ async def _nudged(client: ChainClient) -> AsyncIterator[None]:
         nudging.cancel()
 
 
-def _config(database_url: str, temporal: Temporal, anvil: Anvil, chain: SeededChain, key: Path) -> EngineConfig:
+def _config(
+    database_url: str, temporal: Temporal, valkey: Valkey, anvil: Anvil, chain: SeededChain, key: Path
+) -> EngineConfig:
     return EngineConfig(
         database_url=database_url,
         temporal_address=temporal.address,
+        rate_limit_url=valkey.url,
         rpc_url=anvil.url,
         chain_id=anvil.chain_id,
         contracts=chain.contracts,

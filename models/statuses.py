@@ -286,3 +286,18 @@ class IncidentKind(StrEnum):
     """The store that the API processes share for rate limits is away: each counts by itself."""
     UPKEEP_FAILED = "UPKEEP_FAILED"
     """A part of the daily upkeep of the tables was not done."""
+
+
+class Bucket(StrEnum):
+    """A length of time that figures are summed over, in UTC; a week begins on Monday."""
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+
+
+class Latency(StrEnum):
+    """What is measured of an operation, from the moment it was received."""
+
+    DECISION = "decision"
+    COMPLETION = "completion"

@@ -1,5 +1,25 @@
 """All tables, so that ``Base.metadata`` is whole wherever one of them is imported."""
 
-from models.tables import administration, ledger, loans, operations, operators, partners, requests, transactions
+from models.tables import (
+    administration,
+    analytics,
+    ledger,
+    loans,
+    operations,
+    operators,
+    partners,
+    requests,
+    transactions,
+)
 
-__all__ = ["administration", "ledger", "loans", "operations", "operators", "partners", "requests", "transactions"]
+__all__ = [
+    "administration",
+    "analytics",
+    "ledger",
+    "loans",
+    "operations",
+    "operators",
+    "partners",
+    "requests",
+    "transactions",
+]
