@@ -122,6 +122,14 @@ _SAMPLES: Mapping[str, Any] = {
     "key_id": "key_01JV9Y6E0SVH1Q5C3M2N8P4R7T",
     "administrator_id": "adm_01JV9Y6E0SVH1Q5C3M2N8P4R7T",
     "name": "Grace Hopper",
+    "limit": 100_000_000_000,
+    "ceiling": 100_000_000_000,
+    "remaining": 1_200_000_000,
+    "available": 1_200_000_000,
+    "max_borrow": 1_200_000_000,
+    "balance": 1_200_000_000,
+    "debt": 4_012_345_678,
+    "found": 1_200_000_000,
 }
 _SAMPLE_AMOUNT = 5_000_000_000
 
@@ -173,7 +181,10 @@ def _response(status: int, kinds: list[Kind]) -> dict[str, Any]:
 
 
 def document(app: FastAPI, problem_base: str) -> dict[str, Any]:
-    """The OpenAPI document, made once: problems are declared as such, and their examples carry this deployment's URIs."""
+    """The OpenAPI document, made once: problems are declared as such, and their examples carry this deployment's URIs.
+
+    What is needed to send a request has its example where the docs page fills it in.
+    """
     if app.openapi_schema is None:
         made = get_openapi(
             title=app.title,
@@ -181,13 +192,16 @@ def document(app: FastAPI, problem_base: str) -> dict[str, Any]:
             summary=app.summary,
             description=app.description,
             tags=app.openapi_tags,
+            servers=app.servers,
             routes=app.routes,
         )
+        schemas = made["components"]["schemas"]
+        schemas.update(_problem_schemas())
+        _name_alternatives(schemas)
         for route in made["paths"].values():
             for operation in route.values():
                 _declare_problems(operation, problem_base)
-        schemas = made["components"]["schemas"]
-        schemas.update(_problem_schemas())
+                _fill_in(operation, schemas)
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
         app.openapi_schema = made
@@ -204,6 +218,18 @@ def _declare_problems(operation: dict[str, Any], base: str) -> None:
             }
 
 
+def _fill_in(operation: dict[str, Any], schemas: Mapping[str, Any]) -> None:
+    """Optional parameters keep their examples to themselves: filled in they would narrow what is asked for."""
+    for parameter in operation.get("parameters", []):
+        if parameter["required"] and "examples" in parameter["schema"]:
+            parameter["example"] = parameter["schema"]["examples"][0]
+    for content in operation.get("requestBody", {"content": {}})["content"].values():
+        schema = schemas.get(content["schema"].get("$ref", "").rpartition("/")[2], {})
+        content["examples"] = {
+            f"example {number}": {"value": value} for number, value in enumerate(schema.get("examples", []), start=1)
+        }
+
+
 def kinds_by_code() -> dict[str, Kind]:
     """Every problem that there is."""
     kinds: list[Kind] = [*every_refusal(), *every_api_problem()]
@@ -213,6 +239,15 @@ def kinds_by_code() -> dict[str, Kind]:
 def _example(kind: Kind, status: int, base: str) -> dict[str, Any]:
     shown = sample(kind, base).model_copy(update={"status": status})
     return {"summary": kind.title, "value": shown.model_dump(mode="json", exclude_none=True)}
+
+
+def _name_alternatives(schemas: dict[str, Any]) -> None:
+    """The titled branches of a ``oneOf`` become schemas of their own, so that generated clients call them by their titles."""
+    for schema in list(schemas.values()):
+        for place, branch in enumerate(schema.get("oneOf", [])):
+            if "title" in branch:
+                schemas[branch["title"]] = branch
+                schema["oneOf"][place] = {"$ref": _REF.format(model=branch["title"])}
 
 
 def _problem_schemas() -> dict[str, Any]:
