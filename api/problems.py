@@ -6,10 +6,12 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from api.errors import (
     ApiProblem,
@@ -137,7 +139,9 @@ class ProblemHandlers:
         return self._answer(request, _validation_problem(error.errors()))
 
     async def of_http(self, request: Request, error: HTTPException) -> Response:
-        return self._answer(request, _http_problem(request, error), error.headers)
+        problem = _http_problem(request, error)
+        headers = {"Allow": _allowed(request)} if isinstance(problem, MethodNotAllowed) else error.headers
+        return self._answer(request, problem, headers)
 
     async def of_database(self, request: Request, error: Exception) -> Response:
         structlog.get_logger(__name__).warning("database unavailable", error=str(error), trace_id=_trace_id(request))
@@ -156,6 +160,15 @@ class ProblemHandlers:
 def _trace_id(request: Request) -> str:
     trace: Trace = request.state.trace
     return trace.id
+
+
+def _allowed(request: Request) -> str:
+    """Every method of the path. The framework names those of one route, and a path may have several."""
+    every = iter_route_contexts(request.app.routes)
+    methods = {
+        method for route in every if route.matches(request.scope)[0] is not Match.NONE for method in route.methods
+    }
+    return ", ".join(sorted(methods))
 
 
 def _http_problem(request: Request, error: HTTPException) -> ApiProblem:
@@ -194,6 +207,11 @@ _DETAILS: Mapping[str, str] = {
 }
 
 
+_OF_THE_NAME = "[key]"
+"""What pydantic adds where the name of a member is at fault, and not its value. No pointer can say that."""
+
+
 def _pointer(path: Sequence[object]) -> str:
     """RFC 6901: each step after a ``/``, with ``~`` and ``/`` escaped."""
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+    steps = [step for step in path if step != _OF_THE_NAME]
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
