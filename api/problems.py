@@ -166,7 +166,7 @@ def _allowed(request: Request) -> str:
     """Every method of the path. The framework names those of one route, and a path may have several."""
     every = iter_route_contexts(request.app.routes)
     methods = {
-        method for route in every if route.matches(request.scope)[0] is not Match.NONE for method in route.methods
+        method for route in every if route.matches(request.scope)[0] is not Match.NONE for method in route.methods or ()
     }
     return ", ".join(sorted(methods))
 
