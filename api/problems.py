@@ -6,7 +6,8 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi.routing import iter_route_contexts
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
@@ -35,7 +36,17 @@ PROBLEM_JSON = "application/problem+json"
 REPLAYED = "Idempotency-Replayed"
 
 
-class ProblemField(BaseModel):
+class _Terse(BaseModel):
+    """Leaves out what it has nothing to say of, wherever it is shown."""
+
+    model_config = ConfigDict(frozen=True)
+
+    @model_serializer(mode="wrap")
+    def _said(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in serialize(self).items() if value is not None}
+
+
+class ProblemField(_Terse):
     """One thing wrong with one part of the request; exactly one of pointer, parameter and header says which part."""
 
     detail: str
@@ -44,10 +55,8 @@ class ProblemField(BaseModel):
     header: str | None = Field(default=None, description="name of a header")
 
 
-class Problem(BaseModel):
+class Problem(_Terse):
     """An error, as RFC 9457 says, in words that an engineer can act on."""
-
-    model_config = ConfigDict(frozen=True)
 
     type: str = Field(description="a stable URI, one for each code")
     title: str
@@ -65,7 +74,7 @@ class Problem(BaseModel):
 def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     """Whatever a problem says of the request, such as its path or a field's name, it repeats no key."""
     return Response(
-        redacted(problem.model_dump_json(exclude_none=True)),
+        redacted(problem.model_dump_json()),
         status_code=problem.status,
         media_type=PROBLEM_JSON,
         headers=dict(headers or {}),
@@ -139,8 +148,8 @@ class ProblemHandlers:
 
     async def of_http(self, request: Request, error: HTTPException) -> Response:
         problem = _http_problem(request, error)
-        taken = {"Allow": _methods(request)} if isinstance(problem, MethodNotAllowed) else {}
-        return self._answer(request, problem, {**(error.headers or {}), **taken})
+        headers = {"Allow": _allowed(request)} if isinstance(problem, MethodNotAllowed) else error.headers
+        return self._answer(request, problem, headers)
 
     async def of_database(self, request: Request, error: Exception) -> Response:
         structlog.get_logger(__name__).warning("database unavailable", error=str(error), trace_id=_trace_id(request))
@@ -161,15 +170,13 @@ def _trace_id(request: Request) -> str:
     return trace.id
 
 
-def _methods(request: Request) -> str:
-    """What may be done at this path; the framework names the first of its routes only."""
-    every = ("GET", "POST", "PUT", "PATCH", "DELETE")
-    routes = request.app.routes
-    return ", ".join(
-        method
-        for method in every
-        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
-    )
+def _allowed(request: Request) -> str:
+    """Every method of the path. The framework names those of one route, and a path may have several."""
+    every = iter_route_contexts(request.app.routes)
+    methods = {
+        method for route in every if route.matches(request.scope)[0] is not Match.NONE for method in route.methods or ()
+    }
+    return ", ".join(sorted(methods))
 
 
 def _http_problem(request: Request, error: HTTPException) -> ApiProblem:
@@ -208,6 +215,11 @@ _DETAILS: Mapping[str, str] = {
 }
 
 
+_OF_THE_NAME = "[key]"
+"""What pydantic adds where the name of a member is at fault, and not its value. No pointer can say that."""
+
+
 def _pointer(path: Sequence[object]) -> str:
     """RFC 6901: each step after a ``/``, with ``~`` and ``/`` escaped."""
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+    steps = [step for step in path if step != _OF_THE_NAME]
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)

@@ -43,7 +43,7 @@ class Reader:
 
 
 async def reads(
-    world: World, grown: Sequence[Grown], rounds: int, number: int, concurrency: int, report: Report
+    world: World, grown: Sequence[Grown], report: Report, *, rounds: int, number: int, concurrency: int
 ) -> None:
     report.heading(f"5. Reads of a loan over REST: {rounds} x {number}, {concurrency} at a time")
     report.note(

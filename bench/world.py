@@ -100,7 +100,12 @@ async def open_world(folder: Path, lines: int) -> AsyncIterator[World]:
             chain = await seed_chain(client, accounts)
             opened_lines = await _open_lines(chain, lines)
         config = _config(
-            await postgres.create_database(DATABASE), temporal, valkey, anvil, chain, folder / "signer.key"
+            database_url=await postgres.create_database(DATABASE),
+            temporal=temporal,
+            valkey=valkey,
+            anvil=anvil,
+            chain=chain,
+            key=folder / "signer.key",
         )
         engine = await enter(Engine.open(folder / "engine", config))
         await engine.migrate()
@@ -127,7 +132,7 @@ async def _nudged(client: ChainClient) -> AsyncIterator[None]:
 
 
 def _config(
-    database_url: str, temporal: Temporal, valkey: Valkey, anvil: Anvil, chain: SeededChain, key: Path
+    *, database_url: str, temporal: Temporal, valkey: Valkey, anvil: Anvil, chain: SeededChain, key: Path
 ) -> EngineConfig:
     return EngineConfig(
         database_url=database_url,

@@ -28,9 +28,9 @@ ADDRESS = "0x" + "11" * 20
 BASE = "https://problems.example/"
 
 
-@pytest.fixture(scope="module")
-def document() -> dict[str, Any]:
-    settings = Settings(
+def offline_settings() -> Settings:
+    """Good for the document only: there is nothing where they point."""
+    return Settings(
         database_url="postgresql+psycopg://nowhere",
         rpc_url="http://nowhere",
         chain_id=1,
@@ -42,7 +42,11 @@ def document() -> dict[str, Any]:
         platform_wallet=ADDRESS,
         problem_base=BASE,
     )
-    return create_app(settings).openapi()
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return create_app(offline_settings()).openapi()
 
 
 def _operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -114,6 +118,16 @@ def test_every_sample_is_a_sentence_without_holes() -> None:
         assert shown.detail.endswith((".", "'true'", '"true"')), shown.detail
         assert "None" not in shown.detail
         assert shown.type == BASE + kind.code
+
+
+def test_every_parameter_and_every_body_has_an_example(document: dict[str, Any]) -> None:
+    """Where the docs page fills them in, if the request cannot do without."""
+    for name, operation in _operations(document):
+        for parameter in operation.get("parameters", []):
+            assert parameter["schema"].get("examples"), (name, parameter["name"])
+            assert ("example" in parameter) is parameter["required"], (name, parameter["name"])
+        for content in operation.get("requestBody", {"content": {}})["content"].values():
+            assert content["examples"], name
 
 
 ADMIN_BODIES = [
