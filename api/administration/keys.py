@@ -1,6 +1,5 @@
 """Keys of partners: issued and shown once, changed, rotated with an overlap, revoked."""
 
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from activities.operation_rows import NO_KEY_UPDATE
 from api.administration.fields import change, shown_fields
 from api.keys import KeyMode, new_key
+from api.signing import new_signing_secret
 from models.errors import KeyNotFound, KeyOver, PartnerNotFound, SigningNotConfigured, SigningSecretMissing
 from models.ids import new_id
 from models.sealing import Sealer
@@ -21,7 +21,6 @@ from models.tables.admin_book import COMMAND_LINE, Actor, record_action
 from models.tables.base import JsonObject
 from models.tables.partners import ApiKey, Partner
 
-_SECRET_BYTES = 32
 AS_IT_IS: Final = object()
 """The new key of a rotation ends when the old one would have."""
 
@@ -111,7 +110,7 @@ async def _store(
     sealer: Sealer | None,
 ) -> tuple[IssuedKey, JsonObject]:
     key, key_id = new_key(partner_id, mode), new_id("key")
-    signing_secret = secrets.token_urlsafe(_SECRET_BYTES) if new.must_sign or new.with_signing_secret else None
+    signing_secret = new_signing_secret() if new.must_sign or new.with_signing_secret else None
     sealed = None if signing_secret is None else _sealed(signing_secret, key_id, sealer)
     columns = new.columns()
     row = ApiKey(
