@@ -17,6 +17,7 @@ from api.errors import (
     InvalidRequest,
     RateLimited,
 )
+from api.fields import NoSecret
 from api.idempotency import received_body
 from models import errors
 from models.ids import PUBLIC_ID_PATTERN
@@ -59,6 +60,7 @@ AdministratorIdPath = Annotated[str, Path(pattern=_id_path("adm"), examples=[f"a
 AdminKeyIdPath = Annotated[str, Path(pattern=_id_path("adminkey"), examples=[f"adminkey_{_ULID}"])]
 ReasonQuery = Annotated[
     str,
+    NoSecret,
     Query(
         min_length=1,
         max_length=500,

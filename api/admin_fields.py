@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from api.fields import NoSecret
 from models.money import MAX_AMOUNT
 from models.statuses import PartnerStatus, PartnerTier, Scope
 
@@ -35,10 +36,12 @@ def _network(value: object) -> str:
         raise problem from error
 
 
-Line = Annotated[str, StringConstraints(min_length=1, max_length=_MAX_TEXT, pattern=_LINE)]
+Line = Annotated[str, StringConstraints(min_length=1, max_length=_MAX_TEXT, pattern=_LINE), NoSecret]
 """A line of text that is not blank."""
 Email = Annotated[str, StringConstraints(max_length=320, pattern=r"^[^@\x00-\x20\x7f]{1,64}@[^@\x00-\x20\x7f]{1,255}$")]
-HttpsUrl = Annotated[str, StringConstraints(max_length=2_000, pattern=r"^https://[^/@\x00-\x20\x7f][^\x00-\x20\x7f]*$")]
+HttpsUrl = Annotated[
+    str, StringConstraints(max_length=2_000, pattern=r"^https://[^/@\x00-\x20\x7f][^\x00-\x20\x7f]*$"), NoSecret
+]
 Tier = Annotated[PartnerTier, Field(strict=False)]
 Status = Annotated[PartnerStatus, Field(strict=False)]
 Scopes = Annotated[list[Annotated[Scope, Field(strict=False)]], Field(min_length=1, max_length=len(Scope))]

@@ -81,7 +81,7 @@ def _moment(value: object) -> datetime:
 def _no_secret(value: str) -> str:
     if holds_secret(value):
         raise PydanticCustomError(
-            "secret", "Holds an API key or a webhook secret, which would be stored: send another text."
+            "secret", "Holds an API key or another secret, which would be stored: send another text."
         )
     return value
 

@@ -79,7 +79,7 @@ def row_of(call: Call) -> Row:
         "status": call.status,
         "code": text.short(answered.get("code")),
         "duration_us": call.duration_us,
-        "address": _address(scope),
+        "address": who.address,
         "user_agent": text.short(_header(scope, b"user-agent")),
         "request_body": text.body(bytes(call.body_received)),
         "response_body": text.body(call.body_sent),
@@ -143,11 +143,6 @@ def _parameter(parameter: str) -> str:
 def _route(scope: Scope) -> str:
     """The template, so that calls of one kind are found together."""
     return str(getattr(scope.get("route"), "path", scope["path"]))
-
-
-def _address(scope: Scope) -> str | None:
-    client = scope.get("client")
-    return None if client is None else str(client[0])[:TEXT_LENGTH]
 
 
 def _header(scope: Scope, wanted: bytes) -> str | None:

@@ -1,4 +1,4 @@
-"""Secrets taken out of texts that are kept or shown: API keys, webhook secrets, and what fields with telling names hold.
+"""Secrets taken out of texts that are kept or shown: API keys, shared secrets, and what fields with telling names hold.
 
 A key is recognised by its form, so a mistyped or cut one is, too. Only what may be displayed anyway stays of it: its prefix.
 A text may be cut before it is handed in: what is left of a secret at the cut is recognised by what stands before it.
@@ -12,8 +12,9 @@ _BAR = r"(?:_|%(?:25)*5[Ff]|\\u005[Ff])"
 """An underscore, also as URLs and JSON can spell it."""
 _HEAD = rf"(?:pk{_BAR}[^\s\"',;&=]{{1,200}}?|ak){_BAR}(?:live|sandbox){_BAR}"
 _KEY = re.compile(rf"({_HEAD}[0-9A-Za-z]{{0,4}}+)[0-9A-Za-z%]+")
-_WHOLE_KEY = re.compile(rf"{_HEAD}[0-9A-Za-z]{{20}}|whsec{_BAR}[0-9A-Za-z+/]{{20}}")
-_WEBHOOK = re.compile(rf"(whsec{_BAR})[0-9A-Za-z+/=_%-]+")
+_SIGNING = rf"(?<![0-9A-Za-z])ss{_BAR}"
+_WHOLE_KEY = re.compile(rf"{_HEAD}[0-9A-Za-z]{{20}}|whsec{_BAR}[0-9A-Za-z+/]{{20}}|{_SIGNING}[0-9A-Za-z_-]{{30}}")
+_SHARED = re.compile(rf"(whsec{_BAR})[0-9A-Za-z+/=_%-]+|({_SIGNING})[0-9A-Za-z_%-]{{20,}}")
 _TELLING = re.compile(
     r"secret|signature|passwor|passphrase|authorization|credential|mnemonic|(?<!idempotency[_-])keys?$", re.IGNORECASE
 )
@@ -27,12 +28,12 @@ _KEPT = frozenset({"null", "true", "false", '""', "[]"})
 
 
 def redacted(text: str) -> str:
-    """The text, whose every key is its prefix and ``…``."""
-    return _WEBHOOK.sub(rf"\1{GONE}", _KEY.sub(rf"\1{GONE}", text))
+    """The text, whose every key and shared secret is its prefix and ``…``."""
+    return _SHARED.sub(rf"\1\2{GONE}", _KEY.sub(rf"\1{GONE}", text))
 
 
 def holds_secret(text: str) -> bool:
-    """Whether so much of an API key or webhook secret is in the text that it can be nothing else."""
+    """Whether so much of a key or shared secret is in the text that it can be nothing else."""
     return _WHOLE_KEY.search(text) is not None
 
 

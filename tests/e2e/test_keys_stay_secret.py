@@ -40,12 +40,25 @@ class Secrets:
     live: str
     revoked: str
     admin: str
+    issued: str
+    signing: str
     webhook: str = "whsec_" + "MfKQ9r8GKYqrTwjUPD8I" * 2
 
     def needles(self) -> dict[str, bytes]:
-        keys = {"mine": self.mine, "unknown": self.unknown, "live": self.live, "revoked": self.revoked}
+        keys = {
+            "mine": self.mine,
+            "unknown": self.unknown,
+            "live": self.live,
+            "revoked": self.revoked,
+            "issued": self.issued,
+        }
         found = {name: key[-DISPLAYED:] for name, key in {**keys, "admin": self.admin}.items()}
-        others = {"webhook": self.webhook.removeprefix("whsec_"), "pepper": PEPPER, "seal": SEAL}
+        others = {
+            "webhook": self.webhook.removeprefix("whsec_"),
+            "signing": self.signing,
+            "pepper": PEPPER,
+            "seal": SEAL,
+        }
         return {name: needle.encode() for name, needle in (found | others).items()}
 
     def found_in(self, where: bytes) -> list[str]:
@@ -135,7 +148,12 @@ async def made_secrets(running: Running) -> Secrets:
         await session.flush()
         hashed = admin.hash(engine.settings.key_pepper)
         session.add(AdminKey(id="akey_1", administrator_id="adm_1", prefix=admin.prefix, secret_hash=hashed))
+    path = f"/v1/admin/partners/{engine.partner.id}/keys"
+    shown_once = await engine.api.post(path, json={"with_signing_secret": True}, headers=bearer(admin.text))
+    assert shown_once.status_code == httpx.codes.CREATED, shown_once.text
     return Secrets(
+        issued=shown_once.json()["key"],
+        signing=shown_once.json()["signing_secret"],
         mine=engine.partner.issued.key,
         unknown=new_key(engine.partner.id, "sandbox").text,
         live=new_key(engine.partner.id, "live").text,
@@ -185,7 +203,12 @@ async def every_mistake(running: Running, secrets: Secrets) -> list[httpx.Respon
         await api.post("/v1/loans/x/repayments", content=body, headers=headers | {name: mine})
         for name in ("Idempotency-Key", "User-Agent", "traceparent", "Cookie", "X-Api-Key", "Content-Type")
     ]
+    for body_ in ({"label": mine}, {"label": secrets.signing}, {"signing_secret": secrets.signing}, {mine: 1}):
+        answers.append(
+            await api.post(f"/v1/admin/partners/{mine[3:12]}/keys", json=body_, headers=bearer(secrets.admin))
+        )
     answers.append(await api.get("/v1/me/requests?limit=200", headers=bearer(mine)))
+    answers.append(await api.get("/v1/admin/requests?limit=200", headers=bearer(secrets.admin)))
     assert not [answer for answer in answers if answer.is_server_error]
     return answers
 
@@ -208,6 +231,7 @@ def misplaced_bodies(running: Running, secrets: Secrets) -> Iterator[str]:
     yield json.dumps(good | {"partner_loan_id": mine})
     yield json.dumps(good | {"metadata": {"note": f"my key is {mine}"}})
     yield json.dumps(good | {"metadata": {"hook": secrets.webhook}})
+    yield json.dumps(good | {"metadata": {"signing": secrets.signing}})
     yield json.dumps(good | {"metadata": {mine[:40]: "x"}})
     yield json.dumps(good | {"key": mine, "webhook_secret": secrets.webhook})
     yield json.dumps(good | {mine: secrets.webhook})
