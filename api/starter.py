@@ -78,7 +78,7 @@ class TemporalStarter:
         self._head_wait = head_wait
         self._plugins = plugins
         self._client: Client | None = None
-        self._connecting = asyncio.Lock()
+        self._connecting: asyncio.Task[Client] | None = None
 
     async def decide(self, kind: OperationKind, start: OperationInput) -> Attempt:
         try:
@@ -98,19 +98,31 @@ class TemporalStarter:
             raise TemporalAway("the server says that it is not serving")
 
     async def _connected(self) -> Client:
-        async with self._connecting:
-            if self._client is None:
-                try:
-                    self._client = await Client.connect(
-                        self._address,
-                        namespace=self._namespace,
-                        data_converter=pydantic_data_converter,
-                        connect_timeout=LOOK,
-                        plugins=self._plugins,
-                    )
-                except RuntimeError as error:  # what the SDK raises where no connection can be made
-                    raise TemporalAway(str(error)) from error
-            return self._client
+        """Who comes while a connection is being made gets what becomes of it: a silent server costs one wait, not one each."""
+        if self._client is None:
+            if self._connecting is None:
+                self._connecting = asyncio.create_task(self._connect())
+                self._connecting.add_done_callback(self._connection_ended)
+            self._client = await asyncio.shield(self._connecting)
+        return self._client
+
+    async def _connect(self) -> Client:
+        try:
+            async with asyncio.timeout((LOOK + SLACK).total_seconds()):
+                return await Client.connect(
+                    self._address,
+                    namespace=self._namespace,
+                    data_converter=pydantic_data_converter,
+                    connect_timeout=LOOK,
+                    plugins=self._plugins,
+                )
+        except (RuntimeError, TimeoutError) as error:  # the SDK raises RuntimeError where no connection can be made
+            raise TemporalAway(str(error) or "the server is silent") from error
+
+    def _connection_ended(self, ended: asyncio.Task[Client]) -> None:
+        self._connecting = None
+        if not ended.cancelled():
+            ended.exception()  # looked at here, since all who asked may have gone away
 
     async def _update_with_start(self, client: Client, kind: OperationKind, start: OperationInput) -> Decision:
         if kind is OperationKind.BORROW:

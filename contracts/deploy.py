@@ -6,6 +6,7 @@ so it is as quick on a chain that mines by the clock as on one that mines at onc
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -28,8 +29,9 @@ ARTIFACTS = Path(__file__).resolve().parent / "artifacts"
 CREATION_GAS = 4_000_000
 CALL_GAS = 600_000
 PRIORITY_FEE = 10**9
-_POLLS = 1_200
 _POLL_SECONDS = 0.05
+_STILL_SECONDS = 60
+_MOST_BLOCKS = 300
 
 SET_SOLVENCY_VAULT = Function("setSolvencyVault(address)")
 
@@ -92,7 +94,7 @@ class Sender:
 async def send_all(batches: Sequence[tuple[Sender, Sequence[Transaction]]]) -> list[Receipt]:
     """Send the transactions of several senders together, and wait for all: receipts in the same order.
 
-    Raises SandboxError where one was not accepted, not mined within a minute, or reverted.
+    Raises SandboxError where one was not accepted, not mined, or reverted.
     """
     client = batches[0][0].client
     chain_id = await client.chain_id()
@@ -124,14 +126,52 @@ async def deploy(sender: Sender, *, custodial: bool = False) -> Contracts:
 
 
 async def mined(client: ChainClient, hashes: Sequence[TxHash]) -> list[Receipt]:
-    """The receipts, successful or not. Raises SandboxError where one is not there within a minute."""
-    for _ in range(_POLLS):
+    """The receipts, successful or not. Raises SandboxError where the chain stands still, or goes on without them.
+
+    A machine under load mines fewer blocks, so patience is counted in those; in seconds only where no block comes at all.
+    """
+    progress = _Progress(len(hashes))
+    while True:
         receipts = await client.receipts(hashes)
         found = [receipt for receipt in receipts if receipt is not None]
         if len(found) == len(hashes):
             return found
+        progress.note((await client.head()).number, len(found))
+        if progress.has_ended:
+            raise SandboxError(f"{progress}; {await _state_of(client)}")
         await asyncio.sleep(_POLL_SECONDS)
-    raise SandboxError(f"not all of {len(hashes)} transactions were mined within a minute")
+
+
+class _Progress:
+    def __init__(self, wanted: int) -> None:
+        self._wanted = wanted
+        self._first: int | None = None
+        self._seen = (-1, 0)
+        self._since = time.monotonic()
+
+    def note(self, block: int, found: int) -> None:
+        self._first = block if self._first is None else self._first
+        if (block, found) != self._seen:
+            self._seen, self._since = (block, found), time.monotonic()
+
+    @property
+    def has_ended(self) -> bool:
+        return self._blocks > _MOST_BLOCKS or time.monotonic() - self._since > _STILL_SECONDS
+
+    @property
+    def _blocks(self) -> int:
+        return self._seen[0] - (self._seen[0] if self._first is None else self._first)
+
+    def __str__(self) -> str:
+        return f"{self._seen[1]} of {self._wanted} transactions were mined in {self._blocks} blocks"
+
+
+async def _state_of(client: ChainClient) -> str:
+    """What a person needs to see why: whether it mines, whether a nonce is missing, and what a transaction must pay."""
+    asked = ("anvil_getAutomine", "anvil_getIntervalMining", "txpool_status")
+    automine, interval, pool = [await client.rpc.call(method) for method in asked]
+    base_fee = (await client.head()).base_fee
+    return f"automine {automine}, interval {interval}, pool {pool}, base fee {base_fee} wei"
 
 
 def _created(sender: ChecksumAddress, nonce: int) -> ChecksumAddress:

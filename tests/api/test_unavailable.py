@@ -1,11 +1,15 @@
 """What the engine needs is away: 503 with Retry-After, nothing half done, and the same request works later."""
 
+import asyncio
 import socket
+from datetime import timedelta
 
 import httpx
 from pydantic import SecretStr
 
-from models.statuses import OperationState
+from api.starter import LOOK, SLACK, NotReached, TemporalStarter
+from models.messages.common import OperationInput
+from models.statuses import OperationKind, OperationState
 from tests.api.desk import Desk, served
 from tests.api.test_requests import problem
 
@@ -40,6 +44,17 @@ async def test_a_server_that_takes_connections_and_says_nothing_is_away_too(desk
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         async with served(desk.settings.model_copy(update={"temporal_address": address})) as http:
             away(await http.post("/v1/loans", json=desk.borrow_body(), headers=desk.auth()), "workflows_unavailable")
+
+
+async def test_a_silent_server_costs_one_wait_and_not_one_for_each_who_asks() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        starter = TemporalStarter(f"127.0.0.1:{silent.getsockname()[1]}", "none", timedelta(seconds=4))
+        asked = [OperationInput(operation_id=f"borrow:acme:{number}") for number in range(20)]
+        async with asyncio.timeout((2 * (LOOK + SLACK)).total_seconds()):
+            told = await asyncio.gather(*(starter.decide(OperationKind.BORROW, each) for each in asked))
+    assert {type(each) for each in told} == {NotReached}
 
 
 async def test_with_the_database_away_every_keyed_route_says_so(desk: Desk) -> None:
