@@ -91,6 +91,7 @@ class Sentry:
     _passed: Counter[str] = field(default_factory=Counter)
     _standing: dict[str, int] = field(default_factory=dict)
     _revoked: asyncio.Event = field(default_factory=asyncio.Event)
+    _hold: asyncio.TimerHandle | None = None
 
     async def reached(self, arrival: Arrival) -> None:
         self._look()
@@ -106,6 +107,8 @@ class Sentry:
             self._orders = Orders(**json.loads(self.post.orders.read_text()))
             self._revoked.set()
             self._revoked = asyncio.Event()
+            if self._hold is not None:
+                self._hold.cancel()  # else it would end the hold of the new orders early
 
     async def _stand(self, arrival: Arrival) -> None:
         self._passed[arrival.operation] += 1
@@ -113,7 +116,8 @@ class Sentry:
             return
         if not self._standing:
             self._tell({"stands": arrival.point})
-            asyncio.get_running_loop().call_later(self._orders.hold_ms / 1000, self._die_as_ordered)
+            held_for = self._orders.hold_ms / 1000
+            self._hold = asyncio.get_running_loop().call_later(held_for, self._die_as_ordered)
         self._standing[arrival.operation] = arrival.weight
         if sum(self._standing.values()) >= self._orders.together:
             self._die()

@@ -42,3 +42,19 @@ async def test_who_stands_when_the_orders_change_goes_on(tmp_path: Path, killed:
     post.give(Orders("there"))
     await asyncio.wait_for(standing, 1)
     assert (killed, post.death()) == ([], None)
+
+
+async def test_the_hold_of_old_orders_does_not_end_that_of_new_ones(tmp_path: Path, killed: list[int]) -> None:
+    """Each order holds for its own time, counted from when somebody first stands there."""
+    post = Post(tmp_path, "loans")
+    post.give(Orders("here", hold_ms=HOLD_MS))
+    sentry = Sentry(post)
+    first = asyncio.create_task(sentry.reached(Arrival("here", "borrow:1")))
+    await asyncio.sleep(HOLD_MS / 4000)
+    post.give(Orders("there", hold_ms=20 * HOLD_MS))
+    second = asyncio.create_task(sentry.reached(Arrival("there", "borrow:2")))
+    await asyncio.wait_for(first, 1)
+    await asyncio.sleep(2 * HOLD_MS / 1000)
+    assert (killed, post.death(), second.done()) == ([], None, False)
+    post.give(Orders())
+    await asyncio.wait_for(asyncio.gather(sentry.reached(Arrival("elsewhere", "borrow:3")), second), 1)

@@ -107,4 +107,12 @@ BUGS = [
         new="    if block.number > head.number and state",
         test="tests/audit/test_moving.py::test_the_state_of_the_next_block_says_nothing_of_this_one",
     ),
+    Bug(
+        name="deleted-history-taken-for-one-that-runs",
+        breaks="a scheduled sweep starts a run for every OPEN operation without a running workflow",
+        file=_SWEEPS,
+        old="            if error.status is RPCStatusCode.NOT_FOUND:\n                return False\n",
+        new="            if error.status is RPCStatusCode.NOT_FOUND:\n                return True\n",
+        test="tests/e2e/test_forever.py::test_the_history_is_deleted_at_every_stage",
+    ),
 ]
