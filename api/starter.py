@@ -116,10 +116,7 @@ class TemporalStarter:
                     connect_timeout=LOOK,
                     plugins=self._plugins,
                 )
-        except (
-            RuntimeError,
-            TimeoutError,
-        ) as error:  # RuntimeError: what the SDK raises where no connection can be made
+        except (RuntimeError, TimeoutError) as error:  # the SDK raises RuntimeError where no connection can be made
             raise TemporalAway(str(error) or "the server is silent") from error
 
     def _connection_ended(self, ended: asyncio.Task[Client]) -> None:
