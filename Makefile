@@ -49,6 +49,7 @@ check: install ## format, lint, types, layers, dependencies, contracts and migra
 	$(BIN)/deptry sandbox bench tests contracts --exclude contracts/node_modules --extend-exclude var --ignore DEP002,DEP004
 	$(BIN)/python contracts/build.py --check
 	$(BIN)/python -m sandbox.schema_check
+	$(BIN)/python -m sandbox.errors_page --check
 
 faults: install ## the seeded slice of every fault campaign, under five minutes
 	@$(BIN)/python -m tests.faults $(ARGS)

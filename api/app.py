@@ -97,6 +97,10 @@ def create_app(settings: Settings, *, resources: OpenResources = open_resources)
         summary="USDC is never lost and never moved twice.",
         description=_DESCRIPTION,
         openapi_tags=_TAGS,
+        servers=[
+            {"url": "/", "description": "where this document is from"},
+            {"url": settings.public_url, "description": "from anywhere"},
+        ],
         lifespan=lifespan,
         redirect_slashes=False,
     )

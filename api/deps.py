@@ -49,6 +49,7 @@ OptionalIdempotencyKey = Annotated[
         alias="Idempotency-Key",
         pattern=PUBLIC_ID_PATTERN,
         description="Names this request for ever. Left out, the partner_loan_id names it.",
+        examples=["loan-2026-000042"],
     ),
 ]
 ReceivedBody = Annotated[Json, Depends(received_body)]

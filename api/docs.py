@@ -137,6 +137,14 @@ _SAMPLES: Mapping[str, Any] = {
     "tolerance_seconds": 300,
     "limit_per_minute": 500,
     "retry_after_seconds": 12,
+    "limit": 100_000_000_000,
+    "ceiling": 100_000_000_000,
+    "remaining": 1_200_000_000,
+    "available": 1_200_000_000,
+    "max_borrow": 1_200_000_000,
+    "balance": 1_200_000_000,
+    "debt": 4_012_345_678,
+    "found": 1_200_000_000,
 }
 _RATE_HEADERS = {
     "RateLimit-Policy": {
@@ -199,7 +207,10 @@ def _response(status: int, kinds: list[Kind]) -> dict[str, Any]:
 
 
 def document(app: FastAPI, problem_base: str) -> dict[str, Any]:
-    """The OpenAPI document, made once: problems are declared as such, and their examples carry this deployment's URIs."""
+    """The OpenAPI document, made once: problems are declared as such, and their examples carry this deployment's URIs.
+
+    What is needed to send a request has its example where the docs page fills it in.
+    """
     if app.openapi_schema is None:
         made = get_openapi(
             title=app.title,
@@ -207,14 +218,17 @@ def document(app: FastAPI, problem_base: str) -> dict[str, Any]:
             summary=app.summary,
             description=app.description,
             tags=app.openapi_tags,
+            servers=app.servers,
             routes=app.routes,
         )
+        schemas = made["components"]["schemas"]
+        schemas.update(_problem_schemas())
+        _name_alternatives(schemas)
         for route in made["paths"].values():
             for operation in route.values():
                 _declare_problems(operation, problem_base)
                 _declare_rates(operation)
-        schemas = made["components"]["schemas"]
-        schemas.update(_problem_schemas())
+                _fill_in(operation, schemas)
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
         app.openapi_schema = made
@@ -238,6 +252,18 @@ def _declare_rates(operation: dict[str, Any]) -> None:
             response["headers"] = {**response.get("headers", {}), **_RATE_HEADERS}
 
 
+def _fill_in(operation: dict[str, Any], schemas: Mapping[str, Any]) -> None:
+    """Optional parameters keep their examples to themselves: filled in they would narrow what is asked for."""
+    for parameter in operation.get("parameters", []):
+        if parameter["required"] and "examples" in parameter["schema"]:
+            parameter["example"] = parameter["schema"]["examples"][0]
+    for content in operation.get("requestBody", {"content": {}})["content"].values():
+        schema = schemas.get(content["schema"].get("$ref", "").rpartition("/")[2], {})
+        content["examples"] = {
+            f"example {number}": {"value": value} for number, value in enumerate(schema.get("examples", []), start=1)
+        }
+
+
 def kinds_by_code() -> dict[str, Kind]:
     """Every problem that there is."""
     kinds: list[Kind] = [*every_refusal(), *every_api_problem()]
@@ -247,6 +273,15 @@ def kinds_by_code() -> dict[str, Kind]:
 def _example(kind: Kind, status: int, base: str) -> dict[str, Any]:
     shown = sample(kind, base).model_copy(update={"status": status})
     return {"summary": kind.title, "value": shown.model_dump(mode="json", exclude_none=True)}
+
+
+def _name_alternatives(schemas: dict[str, Any]) -> None:
+    """The titled branches of a ``oneOf`` become schemas of their own, so that generated clients call them by their titles."""
+    for schema in list(schemas.values()):
+        for place, branch in enumerate(schema.get("oneOf", [])):
+            if "title" in branch:
+                schemas[branch["title"]] = branch
+                schema["oneOf"][place] = {"$ref": _REF.format(model=branch["title"])}
 
 
 def _problem_schemas() -> dict[str, Any]:

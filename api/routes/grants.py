@@ -19,8 +19,11 @@ router = APIRouter(prefix="/v1/grants", tags=["grants"], route_class=PartnerRout
 
 _ULID = r"^grant_[0-9A-Z]{26}$"
 GrantId = Annotated[str, Path(pattern=_ULID, examples=["grant_01JV9Y6E0SVH1Q5C3M2N8P4R7T"])]
-Cursor = Annotated[str | None, Query(pattern=_ULID, description="next_cursor of the page before")]
-Size = Annotated[int, Query(ge=1, le=200, description="grants on a page")]
+Cursor = Annotated[
+    str | None,
+    Query(pattern=_ULID, description="next_cursor of the page before", examples=["grant_01JV9Y6E0SVH1Q5C3M2N8P4R7T"]),
+]
+Size = Annotated[int, Query(ge=1, le=200, description="grants on a page", examples=[50])]
 
 
 @router.post(

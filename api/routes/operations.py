@@ -27,7 +27,7 @@ OperationId = Annotated[
         examples=["borrow:acme:loan~loan-2026-000042"],
     ),
 ]
-Wait = Annotated[int, Query(ge=0, le=30, description="seconds to wait for the operation to be DONE")]
+Wait = Annotated[int, Query(ge=0, le=30, description="seconds to wait for the operation to be DONE", examples=[20])]
 
 
 @router.get(

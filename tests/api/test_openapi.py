@@ -116,6 +116,16 @@ def test_every_sample_is_a_sentence_without_holes() -> None:
         assert shown.type == BASE + kind.code
 
 
+def test_every_parameter_and_every_body_has_an_example(document: dict[str, Any]) -> None:
+    """Where the docs page fills them in, if the request cannot do without."""
+    for name, operation in _operations(document):
+        for parameter in operation.get("parameters", []):
+            assert parameter["schema"].get("examples"), (name, parameter["name"])
+            assert ("example" in parameter) is parameter["required"], (name, parameter["name"])
+        for content in operation.get("requestBody", {"content": {}})["content"].values():
+            assert content["examples"], name
+
+
 ADMIN_BODIES = [
     AdminKeyBody,
     AdministratorBody,
