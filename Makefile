@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo audit test check faults faults-full planted bench lock clean
+.PHONY: help install demo audit test check faults faults-full planted api-fuzz bench lock clean
 
 BIN := .venv/bin
 INSTALLED := .venv/installed
@@ -61,6 +61,9 @@ faults-full: install ## every fault campaign at its full figure, in parts that r
 
 planted: install ## each known way to lose money, planted into a copy of the tree: its test must fail
 	@$(BIN)/python -m tests.planted --jobs $(JOBS) $(ARGS)
+
+api-fuzz: install ## schemathesis, all its phases, on a sandbox of its own, with counts by phase; ARGS="--examples 500" for longer
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 bench: install ## rates against floors measured in the same run
 	@$(BIN)/python -m bench $(ARGS)

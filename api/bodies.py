@@ -29,6 +29,12 @@ def _example(**fields: Any) -> ConfigDict:
     return ConfigDict(extra="forbid", strict=True, frozen=True, json_schema_extra={"examples": [fields]})
 
 
+def _named_by_pattern(schema: dict[str, Any]) -> None:
+    """The same as ``patternProperties`` with nothing beside them, in words that client generators read."""
+    ((pattern, value),) = schema.pop("patternProperties").items()
+    schema |= {"propertyNames": {"pattern": pattern}, "additionalProperties": value}
+
+
 class BorrowBody(BaseModel):
     """A borrow of ``amount`` base units on a user's credit line, paid to the partner's settlement address less the fee."""
 
@@ -49,7 +55,10 @@ class BorrowBody(BaseModel):
     loan_duration: int = Field(default=30 * DAY, ge=1, le=MAX_DURATION, description="seconds")
     number_of_installments: int = Field(default=1, ge=1, le=MAX_INSTALLMENTS)
     metadata: dict[MetadataKey, MetadataValue] = Field(
-        default_factory=dict, max_length=20, description="the partner's own notes, given back with the loan"
+        default_factory=dict,
+        max_length=20,
+        description="the partner's own notes, given back with the loan",
+        json_schema_extra=_named_by_pattern,
     )
 
     @model_validator(mode="after")

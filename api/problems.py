@@ -208,6 +208,11 @@ _DETAILS: Mapping[str, str] = {
 }
 
 
+_OF_THE_NAME = "[key]"
+"""What pydantic adds where the name of a member is at fault, and not its value. No pointer can say that."""
+
+
 def _pointer(path: Sequence[object]) -> str:
     """RFC 6901: each step after a ``/``, with ``~`` and ``/`` escaped."""
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+    steps = [step for step in path if step != _OF_THE_NAME]
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)

@@ -5,10 +5,11 @@ finish. So either all are as the manifest says, or all are made afresh.
 """
 
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -33,6 +34,7 @@ MANIFEST = "manifest.json"
 SIGNER_KEY = "signer.key"
 DATABASE = "loan_engine"
 API_PORT = 8000
+NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass
@@ -57,14 +59,19 @@ class Sandbox:
 
 
 @asynccontextmanager
-async def open_sandbox(folder: Path, options: StackOptions, doing: Doing) -> AsyncIterator[Sandbox]:
-    """Everything running, from the state of the folder where there is any. FolderInUseError where another one runs."""
+async def open_sandbox(
+    folder: Path, options: StackOptions, doing: Doing, settings: Mapping[str, str] = NO_SETTINGS
+) -> AsyncIterator[Sandbox]:
+    """Everything running, from the state of the folder where there is any. FolderInUseError where another one runs.
+
+    `settings` are further ones of the engine, by their names without ENGINE_.
+    """
     folder = ensured(folder)
     kept = Manifest.load(folder / MANIFEST)
     if kept is None:
         await _clear(folder)
     async with AsyncExitStack() as opened:
-        opening = _Opening(folder, options, doing, opened)
+        opening = _Opening(folder, options, doing, opened, settings)
         parts = await opening.parts()
         if kept is not None and not await kept.describes(parts.client, parts.database):
             with doing("What is here does not belong together any more: starting afresh"):
@@ -100,6 +107,7 @@ class _Opening:
     options: StackOptions
     doing: Doing
     opened: AsyncExitStack
+    settings: Mapping[str, str]
 
     async def parts(self) -> _Parts:
         with self.doing("PostgreSQL, Temporal, Valkey and Anvil"):
@@ -115,7 +123,7 @@ class _Opening:
             chain, lines = await self._seed(parts, accounts)
         else:
             chain, lines = SeededChain(parts.client, kept.contracts, accounts), kept.lines
-        config = _config(parts, chain, self.folder / SIGNER_KEY)
+        config = _config(parts, chain, self.folder / SIGNER_KEY, self.settings)
         engine = await self.opened.enter_async_context(Engine.open(self.folder / "engine", config, API_PORT))
         with self.doing("Database migrations"):
             await engine.migrate()
@@ -145,7 +153,7 @@ class _Opening:
         return manifest
 
 
-def _config(parts: _Parts, chain: SeededChain, signer_key_file: Path) -> EngineConfig:
+def _config(parts: _Parts, chain: SeededChain, signer_key_file: Path, settings: Mapping[str, str]) -> EngineConfig:
     return EngineConfig(
         database_url=parts.stack.postgres.database_url(DATABASE),
         temporal_address=parts.stack.temporal_address,
@@ -156,4 +164,5 @@ def _config(parts: _Parts, chain: SeededChain, signer_key_file: Path) -> EngineC
         signer_key_file=signer_key_file,
         rate_limit_url=parts.stack.valkey_url,
         treasuries=(address_of(chain.accounts.treasury),),
+        settings=settings,
     )

@@ -3,7 +3,7 @@
 It starts in some ten seconds, so tests of one file share one.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pytest
 
 from sandbox.demo.links import write_env_file
 from sandbox.services import StackOptions
-from sandbox.world import Sandbox, open_sandbox
+from sandbox.world import NO_SETTINGS, Sandbox, open_sandbox
 
 ENV_FILE = "demo.env"
 
@@ -22,9 +22,9 @@ def _quietly(_: str) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def throwaway_sandbox(folder: Path) -> AsyncIterator[Sandbox]:
+async def throwaway_sandbox(folder: Path, settings: Mapping[str, str] = NO_SETTINGS) -> AsyncIterator[Sandbox]:
     """Everything runs, and the file that shells source is in the folder."""
-    async with open_sandbox(folder, StackOptions.throwaway(), _quietly) as sandbox:
+    async with open_sandbox(folder, StackOptions.throwaway(), _quietly, settings) as sandbox:
         write_env_file(folder / ENV_FILE, sandbox)
         yield sandbox
 
