@@ -28,9 +28,9 @@ ADDRESS = "0x" + "11" * 20
 BASE = "https://problems.example/"
 
 
-@pytest.fixture(scope="module")
-def document() -> dict[str, Any]:
-    settings = Settings(
+def offline_settings() -> Settings:
+    """Good for the document only: there is nothing where they point."""
+    return Settings(
         database_url="postgresql+psycopg://nowhere",
         rpc_url="http://nowhere",
         chain_id=1,
@@ -42,7 +42,11 @@ def document() -> dict[str, Any]:
         platform_wallet=ADDRESS,
         problem_base=BASE,
     )
-    return create_app(settings).openapi()
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return create_app(offline_settings()).openapi()
 
 
 def _operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -1,0 +1,85 @@
+"""Who may call what, as a table: the matrix test holds it against the application, and fails for a route that is not in it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models.statuses import Scope
+
+Things = Mapping[str, str]
+"""What belongs to the first partner, by the names that routes have for it."""
+
+Body = Callable[[Things], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Partners:
+    """A route for keys with this scope. ``other`` is what another partner is told that asks for the first one's thing.
+
+    ``None`` as a code: no problem, since nothing of the first partner's is asked for or told.
+    """
+
+    scope: Scope
+    other: tuple[int, str | None]
+    body: Body | None = None
+
+
+@dataclass(frozen=True)
+class Administrators:
+    """A route for administrators' keys."""
+
+    body: Body | None = None
+
+
+@dataclass(frozen=True)
+class Anybody:
+    """A route that asks for no key, and takes no notice of one."""
+
+    status: int = 200
+
+
+Right = Partners | Administrators | Anybody
+
+
+def _consent(things: Things) -> dict[str, Any]:
+    return {
+        "oaid_token_id": things["oaid_token_id"],
+        "user_wallet": things["user_wallet"],
+        "max_amount": "10000000000",
+        "expires_at": "2030-01-01T00:00:00Z",
+    }
+
+
+def _signed(things: Things) -> dict[str, Any]:
+    """Signed for the first partner."""
+    return {**_consent(things), "nonce": things["nonce"], "signature": things["signature"]}
+
+
+def _borrow(things: Things) -> dict[str, Any]:
+    return {
+        "oaid_token_id": things["oaid_token_id"],
+        "user_wallet": things["user_wallet"],
+        "amount": "5000000000",
+        "partner_loan_id": things["partner_loan_id"],
+    }
+
+
+def _payoff(_: Things) -> dict[str, Any]:
+    return {"payoff": True}
+
+
+RIGHTS: Mapping[str, Right] = {
+    "borrow": Partners(Scope.BORROW, (422, "grant_required"), _borrow),
+    "repay": Partners(Scope.REPAY, (404, "loan_not_found"), _payoff),
+    "getLoan": Partners(Scope.READ, (404, "loan_not_found")),
+    "getPayoff": Partners(Scope.READ, (404, "loan_not_found")),
+    "getOperation": Partners(Scope.READ, (404, "operation_not_found")),
+    "makeGrantTypedData": Partners(Scope.BORROW, (200, None), _consent),
+    "createGrant": Partners(Scope.BORROW, (422, "grant_invalid"), _signed),
+    "listGrants": Partners(Scope.READ, (200, None)),
+    "revokeGrant": Partners(Scope.BORROW, (404, "grant_not_found")),
+    "getCreditLine": Anybody(),
+    "getPosition": Anybody(),
+    "live": Anybody(),
+    "ready": Anybody(),
+}
