@@ -286,4 +286,15 @@ def _name_alternatives(schemas: dict[str, Any]) -> None:
 
 def _problem_schemas() -> dict[str, Any]:
     schema = Problem.model_json_schema(ref_template=_REF)
-    return {**schema.pop("$defs", {}), Problem.__name__: schema}
+    schemas = {**schema.pop("$defs", {}), Problem.__name__: schema}
+    for each in schemas.values():
+        each["properties"] = {name: _never_null(form) for name, form in each["properties"].items()}
+    return schemas
+
+
+def _never_null(form: dict[str, Any]) -> dict[str, Any]:
+    """A problem leaves out what it has nothing to say of."""
+    said, *null = form.pop("anyOf", [{}])
+    if null:
+        form.pop("default")
+    return {**said, **form}

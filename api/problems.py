@@ -6,7 +6,7 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
@@ -35,7 +35,17 @@ PROBLEM_JSON = "application/problem+json"
 REPLAYED = "Idempotency-Replayed"
 
 
-class ProblemField(BaseModel):
+class _Terse(BaseModel):
+    """Leaves out what it has nothing to say of, wherever it is shown."""
+
+    model_config = ConfigDict(frozen=True)
+
+    @model_serializer(mode="wrap")
+    def _said(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in serialize(self).items() if value is not None}
+
+
+class ProblemField(_Terse):
     """One thing wrong with one part of the request; exactly one of pointer, parameter and header says which part."""
 
     detail: str
@@ -44,10 +54,8 @@ class ProblemField(BaseModel):
     header: str | None = Field(default=None, description="name of a header")
 
 
-class Problem(BaseModel):
+class Problem(_Terse):
     """An error, as RFC 9457 says, in words that an engineer can act on."""
-
-    model_config = ConfigDict(frozen=True)
 
     type: str = Field(description="a stable URI, one for each code")
     title: str
@@ -65,7 +73,7 @@ class Problem(BaseModel):
 def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     """Whatever a problem says of the request, such as its path or a field's name, it repeats no key."""
     return Response(
-        redacted(problem.model_dump_json(exclude_none=True)),
+        redacted(problem.model_dump_json()),
         status_code=problem.status,
         media_type=PROBLEM_JSON,
         headers=dict(headers or {}),

@@ -17,11 +17,11 @@ TRY_AMOUNT = 1_000 * USDC
 
 def write_env_file(path: Path, sandbox: Sandbox) -> None:
     """Everything there is to know, as shell variables: `source` it. Only its owner can read it, as it holds keys."""
-    lines = [f"{name}={shlex.quote(value)}" for name, value in _variables(sandbox).items()]
+    lines = [f"{name}={shlex.quote(value)}" for name, value in variables(sandbox).items()]
     write_private(path, "# Written at each start of the demo.\n" + "\n".join(lines) + "\n")
 
 
-def _variables(sandbox: Sandbox) -> dict[str, str]:
+def variables(sandbox: Sandbox) -> dict[str, str]:
     stack, contracts, accounts = sandbox.stack, sandbox.chain.contracts, sandbox.chain.accounts
     users = {
         name: value
