@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from api.admin_fields import Email, HttpsUrl, LimitIn, Line, Networks, Scopes, Tier
 from api.administration import NewKey, NewPartner
@@ -67,6 +68,16 @@ class Changes(BaseModel):
             if getattr(self, name) is None:
                 raise PydanticCustomError("never_null", "{name} cannot be null; leave it out.", {"name": name})
         return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler(core)
+        properties = handler.resolve_ref_schema(schema)["properties"]
+        for name in cls._NEVER_NULL:
+            forms = properties[name].pop("anyOf")
+            del properties[name]["default"]
+            properties[name] |= next(form for form in forms if form != {"type": "null"})
+        return schema
 
     def given(self) -> dict[str, Any]:
         return self.model_dump(exclude_unset=True, exclude={"reason"})

@@ -160,6 +160,17 @@ _LATER = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE
 _SAMPLE_AMOUNT = 5_000_000_000
 
 
+_PARAMETERS: Mapping[str, Any] = {
+    "limit": 50,
+    "min_status": 400,
+    "partner_id": "acme",
+    "reason": "asked for in ticket 4711",
+    "failed_authentication": True,
+    "subject": "acme",
+}
+"""Examples of parameters that several routes have, where a route gives none of its own."""
+
+
 def sample(kind: Kind, base: str) -> Problem:
     """The problem of this kind as it would be sent, with plausible figures."""
     error = kind(**_arguments(kind))
@@ -255,8 +266,11 @@ def _declare_rates(operation: dict[str, Any]) -> None:
 def _fill_in(operation: dict[str, Any], schemas: Mapping[str, Any]) -> None:
     """Optional parameters keep their examples to themselves: filled in they would narrow what is asked for."""
     for parameter in operation.get("parameters", []):
-        if parameter["required"] and "examples" in parameter["schema"]:
-            parameter["example"] = parameter["schema"]["examples"][0]
+        schema = parameter["schema"]
+        if "examples" not in schema and parameter["name"] in _PARAMETERS:
+            schema["examples"] = [_PARAMETERS[parameter["name"]]]
+        if parameter["required"] and "examples" in schema:
+            parameter["example"] = schema["examples"][0]
     for content in operation.get("requestBody", {"content": {}})["content"].values():
         schema = schemas.get(content["schema"].get("$ref", "").rpartition("/")[2], {})
         content["examples"] = {

@@ -6,7 +6,6 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -148,8 +147,8 @@ class ProblemHandlers:
 
     async def of_http(self, request: Request, error: HTTPException) -> Response:
         problem = _http_problem(request, error)
-        headers = {"Allow": _allowed(request)} if isinstance(problem, MethodNotAllowed) else error.headers
-        return self._answer(request, problem, headers)
+        taken = {"Allow": _methods(request)} if isinstance(problem, MethodNotAllowed) else {}
+        return self._answer(request, problem, {**(error.headers or {}), **taken})
 
     async def of_database(self, request: Request, error: Exception) -> Response:
         structlog.get_logger(__name__).warning("database unavailable", error=str(error), trace_id=_trace_id(request))
@@ -170,13 +169,15 @@ def _trace_id(request: Request) -> str:
     return trace.id
 
 
-def _allowed(request: Request) -> str:
-    """Every method of the path. The framework names those of one route, and a path may have several."""
-    every = iter_route_contexts(request.app.routes)
-    methods = {
-        method for route in every if route.matches(request.scope)[0] is not Match.NONE for method in route.methods or ()
-    }
-    return ", ".join(sorted(methods))
+def _methods(request: Request) -> str:
+    """What may be done at this path; the framework names the first of its routes only."""
+    every = ("GET", "POST", "PUT", "PATCH", "DELETE")
+    routes = request.app.routes
+    return ", ".join(
+        method
+        for method in every
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    )
 
 
 def _http_problem(request: Request, error: HTTPException) -> ApiProblem:

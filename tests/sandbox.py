@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from api.administration import create_administrator, issue_admin_key
+from models.ids import new_id
+from models.tables.session import transactions
 from sandbox.demo.links import write_env_file
 from sandbox.services import StackOptions
 from sandbox.world import NO_SETTINGS, Sandbox, open_sandbox
@@ -33,3 +36,10 @@ async def throwaway_sandbox(folder: Path, settings: Mapping[str, str] = NO_SETTI
 async def sandbox(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sandbox]:
     async with throwaway_sandbox(tmp_path_factory.mktemp("sandbox")) as opened:
         yield opened
+
+
+async def administrator_key(sandbox: Sandbox) -> str:
+    """The key of a new administrator."""
+    async with transactions(sandbox.database)() as session:
+        administrator = await create_administrator(session, f"Ada {new_id('test')}")
+        return (await issue_admin_key(session, administrator.id, mode="sandbox")).key

@@ -26,9 +26,7 @@ class Partners:
 
 @dataclass(frozen=True)
 class Administrators:
-    """A route for administrators' keys."""
-
-    body: Body | None = None
+    """A route for administrators' keys. Whoever has none is refused before anybody looks at a body."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +76,40 @@ RIGHTS: Mapping[str, Right] = {
     "createGrant": Partners(Scope.BORROW, (422, "grant_invalid"), _signed),
     "listGrants": Partners(Scope.READ, (200, None)),
     "revokeGrant": Partners(Scope.BORROW, (404, "grant_not_found")),
+    "listRequests": Partners(Scope.READ, (200, None)),
     "getCreditLine": Anybody(),
     "getPosition": Anybody(),
     "live": Anybody(),
     "ready": Anybody(),
+    **dict.fromkeys(
+        (
+            "approveSettlementChange",
+            "cancelSettlementChange",
+            "changeKey",
+            "changePartner",
+            "createAdministrator",
+            "createPartner",
+            "deactivatePartner",
+            "disableAdministrator",
+            "getPartner",
+            "issueAdminKey",
+            "issueKey",
+            "listAdminActions",
+            "listAdministrators",
+            "listAllRequests",
+            "listKeys",
+            "listPartnerGrants",
+            "listPartners",
+            "listSettlementChanges",
+            "reactivatePartner",
+            "recordGrant",
+            "requestSettlementChange",
+            "revokeAdminKey",
+            "revokeKey",
+            "revokePartnerGrant",
+            "rotateKey",
+            "suspendPartner",
+        ),
+        Administrators(),
+    ),
 }

@@ -1,13 +1,15 @@
 """Every route, asked by everybody who may not: exact status and problem type each time, and nothing of anybody's leaks."""
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from api.administration import issue_key, revoke_key, set_status
 from api.app import create_app
@@ -16,6 +18,7 @@ from models.ids import defaulted_key, new_id, operation_id
 from models.statuses import OperationKind, PartnerStatus, Scope
 from models.tables.administration import Administrator, AdminKey
 from models.tables.partners import Partner
+from models.tables.requests import RequestLog
 from tests.api.desk import Desk, new_partner
 from tests.api.rights import RIGHTS, Administrators, Anybody, Partners, Right, Things
 from tests.api.test_openapi import offline_settings
@@ -48,18 +51,50 @@ def of_kind(*kinds: type[Right]) -> list[Route]:
     return [route for route in ROUTES if isinstance(RIGHTS.get(route.operation_id), kinds)]
 
 
-async def ask(desk: Desk, route: Route, key: str | None, things: Things) -> httpx.Response:
-    """The route's own request, about the first partner's things."""
-    right = route.right()
-    body = None if isinstance(right, Anybody) or right.body is None else right.body(things)
-    headers = {"Idempotency-Key": f"matrix-{new_id('key')[-26:]}"} if route.method == "post" else {}
-    if key is not None:
-        headers["Authorization"] = f"Bearer {key}"
-    path = route.path
-    for name, value in things.items():
-        path = path.replace("{" + name + "}", quote(value, safe=""))
-    assert "{" not in path, f"{route.operation_id}: the things of the first partner lack what {path} names"
-    return await desk.http.request(route.method, path, json=body, headers=headers)
+@dataclass
+class Walk:
+    """Asks for the first partner's things, and remembers what it asked: each is to be in the request log."""
+
+    desk: Desk
+    things: Things
+    answers: list[tuple[str, httpx.Response]] = field(default_factory=list)
+
+    async def ask(self, route: Route, key: str | None) -> httpx.Response:
+        right = route.right()
+        body = right.body(self.things) if isinstance(right, Partners) and right.body is not None else None
+        trace_id = secrets.token_hex(16)
+        headers = {"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01", "Idempotency-Key": f"matrix-{trace_id}"}
+        if key is not None:
+            headers["Authorization"] = f"Bearer {key}"
+        answer = await self.desk.http.request(route.method, self._path(route), json=body, headers=headers)
+        self.answers.append((trace_id, answer))
+        return answer
+
+    async def refused(self, route: Route, key: str | None, status: int, code: str) -> httpx.Response:
+        answer = await self.ask(route, key)
+        refused(route, answer, status, code, self.things)
+        return answer
+
+    def _path(self, route: Route) -> str:
+        path = route.path
+        for name, value in self.things.items():
+            path = path.replace("{" + name + "}", quote(value, safe=""))
+        assert "{" not in path, f"{route.operation_id}: the things of the first partner lack what {path} names"
+        return path
+
+    async def is_logged(self) -> None:
+        """Once, with its status and its problem's code."""
+        wanted = select(RequestLog).where(RequestLog.trace_id.in_([trace_id for trace_id, _ in self.answers]))
+        async with self.desk.transaction() as session:
+            rows = list(await session.scalars(wanted))
+        found = sorted((row.trace_id, row.method, row.path, row.status, row.code) for row in rows)
+        assert found == sorted(map(_as_logged, self.answers))
+
+
+def _as_logged(asked: tuple[str, httpx.Response]) -> tuple[str, str, str, int, str | None]:
+    trace_id, answer = asked
+    code = answer.json()["code"] if answer.is_error else None
+    return trace_id, answer.request.method, answer.request.url.path, answer.status_code, code
 
 
 def refused(route: Route, answer: httpx.Response, status: int, code: str, things: Things) -> None:
@@ -94,6 +129,14 @@ class Keys:
 
 
 @pytest.fixture
+async def walk(desk: Desk, things: Things) -> AsyncIterator[Walk]:
+    """What was asked on it is in the request log at the end."""
+    walked = Walk(desk, things)
+    yield walked
+    await walked.is_logged()
+
+
+@pytest.fixture
 async def things(desk: Desk) -> Things:
     """The first partner's, all of them in the rows: a grant, and a loan with the operation that made it."""
     signed = await desk.signed_grant()
@@ -120,6 +163,8 @@ async def things(desk: Desk) -> Things:
         "partner_name": desk.partner.partner_id.title(),
         "key_id": desk.partner.key_id,
         "key_prefix": desk.partner.prefix,
+        "change_id": new_id("change"),
+        "administrator_id": new_id("adm"),
     }
 
 
@@ -184,9 +229,9 @@ def test_every_route_is_in_the_table_and_the_table_has_no_other() -> None:
     ids=["partners", "administrators"],
 )
 async def test_no_route_takes_a_key_that_is_missing_mistyped_unknown_or_over(
-    desk: Desk, things: Things, kind: type[Right], keys: Callable[[Desk], Awaitable[Keys]]
+    walk: Walk, kind: type[Right], keys: Callable[[Desk], Awaitable[Keys]]
 ) -> None:
-    bad = await keys(desk)
+    bad = await keys(walk.desk)
     refusals = {
         None: "api_key_missing",
         "": "api_key_missing",
@@ -199,72 +244,70 @@ async def test_no_route_takes_a_key_that_is_missing_mistyped_unknown_or_over(
     }
     for route in of_kind(kind):
         for key, code in refusals.items():
-            refused(route, await ask(desk, route, key, things), 401, code, things)
+            await walk.refused(route, key, 401, code)
 
 
-async def test_partners_and_administrators_have_no_use_for_each_others_keys(desk: Desk, things: Things) -> None:
+async def test_partners_and_administrators_have_no_use_for_each_others_keys(walk: Walk) -> None:
     """A key of the other kind is as unknown as one that nobody has."""
-    administrator = await new_administrator(desk, "Ada")
+    administrator = await new_administrator(walk.desk, "Ada")
     for route in of_kind(Partners):
-        refused(route, await ask(desk, route, administrator, things), 401, "api_key_unknown", things)
+        await walk.refused(route, administrator, 401, "api_key_unknown")
     for route in of_kind(Administrators):
-        refused(route, await ask(desk, route, desk.partner.key, things), 401, "api_key_unknown", things)
+        await walk.refused(route, walk.desk.partner.key, 401, "api_key_unknown")
 
 
-async def test_a_disabled_administrators_key_is_over(desk: Desk, things: Things) -> None:
-    disabled = await new_administrator(desk, "Alan", disabled=True)
+async def test_a_disabled_administrators_key_is_over(walk: Walk) -> None:
+    disabled = await new_administrator(walk.desk, "Alan", disabled=True)
     for route in of_kind(Administrators):
-        refused(route, await ask(desk, route, disabled, things), 401, "api_key_revoked", things)
+        await walk.refused(route, disabled, 401, "api_key_revoked")
 
 
 @pytest.mark.parametrize("status", [PartnerStatus.SUSPENDED, PartnerStatus.INACTIVE])
-async def test_a_partner_that_is_not_active_is_refused_everywhere(
-    desk: Desk, things: Things, status: PartnerStatus
-) -> None:
+async def test_a_partner_that_is_not_active_is_refused_everywhere(walk: Walk, status: PartnerStatus) -> None:
     """From the very next call on, whatever the key."""
-    async with desk.transaction() as session:
-        await set_status(session, desk.partner.partner_id, status)
+    async with walk.desk.transaction() as session:
+        await set_status(session, walk.desk.partner.partner_id, status)
     for route in of_kind(Partners):
-        refused(route, await ask(desk, route, desk.partner.key, things), 403, "partner_not_active", {})
+        await walk.refused(route, walk.desk.partner.key, 403, "partner_not_active")
 
 
 @pytest.mark.parametrize("lacking", list(Scope))
-async def test_a_key_without_the_routes_scope_is_refused(desk: Desk, things: Things, lacking: Scope) -> None:
-    async with desk.transaction() as session:
+async def test_a_key_without_the_routes_scope_is_refused(walk: Walk, lacking: Scope) -> None:
+    async with walk.desk.transaction() as session:
         scopes = [scope for scope in Scope if scope is not lacking]
-        key = await issue_key(session, partner_id=desk.partner.partner_id, mode="sandbox", scopes=scopes)
+        key = await issue_key(session, partner_id=walk.desk.partner.partner_id, mode="sandbox", scopes=scopes)
     for route in of_kind(Partners):
         right = route.right()
         assert isinstance(right, Partners)
         if right.scope is lacking:
-            answer = await ask(desk, route, key.key, things)
-            refused(route, answer, 403, "scope_missing", {})
+            answer = await walk.refused(route, key.key, 403, "scope_missing")
             assert answer.json()["figures"] == {"scope": str(lacking)}
 
 
-async def test_another_partner_learns_nothing_of_the_first_ones_things(working_desk: Desk, things: Things) -> None:
-    """Its own key is good, and what it asks for is not its own."""
-    desk = working_desk
-    other = await new_partner(desk.transaction, "zeta")
+async def test_another_partner_learns_nothing_of_the_first_ones_things(working_desk: Desk, walk: Walk) -> None:
+    """Its own key is good, and what it asks for is not its own. Its lists hold what it said itself, so one that is silent reads them."""
+    other = await new_partner(working_desk.transaction, "zeta")
     for route in of_kind(Partners):
         right = route.right()
         assert isinstance(right, Partners)
         status, code = right.other
-        answer = await ask(desk, route, other.key, things)
         if code is None:
+            silent = await new_partner(working_desk.transaction, f"silent-{route.operation_id}")
+            answer = await walk.ask(route, silent.key)
             assert answer.status_code == status, (route, answer.text)
-            nothing_leaks(route, answer, things)
+            nothing_leaks(route, answer, walk.things)
         else:
-            refused(route, answer, status, code, things)
+            await walk.refused(route, other.key, status, code)
 
 
 async def test_public_routes_ask_nobody_who_they_are(desk: Desk, things: Things) -> None:
-    """With no key, and with one that is wrong, the answer is the same; it is the chain's alone."""
+    """With no key, and with one that is wrong, the answer is the same; it is the chain's alone, and nobody's to log."""
+    walk = Walk(desk, things)
     for route in of_kind(Anybody):
         right = route.right()
         assert isinstance(right, Anybody)
         for key in (None, PLACEHOLDER, desk.partner.key):
-            answer = await ask(desk, route, key, things)
+            answer = await walk.ask(route, key)
             assert answer.status_code == right.status, (route, answer.text)
             public = {name: value for name, value in things.items() if name != "user_wallet"}
             nothing_leaks(route, answer, public)

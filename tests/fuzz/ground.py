@@ -7,16 +7,13 @@ from pathlib import Path
 
 from sqlalchemy import update
 
-from api.keys import new_admin_key
-from models.ids import new_id
-from models.tables.administration import Administrator, AdminKey
 from models.tables.partners import Partner
 from models.tables.session import transactions
 from sandbox.accounts import address_of
 from sandbox.demo.partner import PartnerClient
 from sandbox.seed import USDC
 from sandbox.world import Sandbox
-from tests.sandbox import throwaway_sandbox
+from tests.sandbox import administrator_key, throwaway_sandbox
 
 PLENTY = 1_000_000
 SETTINGS = {"PUBLIC_REQUESTS_PER_MINUTE": str(PLENTY), "HEAD_WAIT": "PT1S", "PROOF_WAIT": "PT2S"}
@@ -27,7 +24,7 @@ class Ground:
     url: str
     world: Mapping[str, list[str]]
     partner_key: str = field(repr=False)
-    admin_key: str | None = field(repr=False)
+    admin_key: str = field(repr=False)
 
 
 @asynccontextmanager
@@ -42,21 +39,9 @@ async def fuzzing_ground(folder: Path) -> AsyncIterator[Ground]:
 
 async def _prepare(sandbox: Sandbox) -> str:
     """No rate limit for the partner, and an administrator; the administrator's key."""
-    key = new_admin_key("sandbox")
     async with transactions(sandbox.database)() as session:
         await session.execute(update(Partner).values(requests_per_minute=PLENTY))
-        administrator = Administrator(id=new_id("admin"), name="Ada")
-        session.add(administrator)
-        await session.flush()
-        session.add(
-            AdminKey(
-                id=new_id("admin_key"),
-                administrator_id=administrator.id,
-                prefix=key.prefix,
-                secret_hash=key.hash(None),
-            )
-        )
-    return key.text
+    return await administrator_key(sandbox)
 
 
 def _world(sandbox: Sandbox) -> Mapping[str, list[str]]:
