@@ -83,8 +83,8 @@ BUGS = [
         name="clearance-not-asked",
         breaks="a partner that is not verified, or has signed no contract, borrows nothing that is real",
         file="activities/partners.py",
-        old="if self._demands_clearance and not partner.cleared:",
-        new="if not self._demands_clearance and not partner.cleared:",
+        old="if demands_clearance and not partner.cleared:",
+        new="if not demands_clearance and not partner.cleared:",
         test="tests/activities/test_clearance.py::test_a_partner_that_is_not_cleared_borrows_nothing_live",
     ),
     Bug(
