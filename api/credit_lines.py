@@ -24,7 +24,7 @@ class CreditLinesQuery(PageQuery):
     """A list of OAID only grows at its end, so the cursor is how many lines are left: those before it never change place."""
 
     user_wallet: AddressIn
-    limit: int = Field(default=20, ge=1, le=50, description="how many on a page")
+    limit: int = Field(default=20, ge=1, le=50, description="how many on a page", examples=[20])
     cursor: Annotated[LinesCursor | None, MAY_BE_ABSENT] = None
 
 

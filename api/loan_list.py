@@ -25,7 +25,12 @@ class LoansQuery(PageQuery):
     """Which of the partner's loans; what is not given does not narrow them."""
 
     user_wallet: Annotated[AddressIn | None, MAY_BE_ABSENT] = None
-    status: list[LoanStatus] = Field(default=[], max_length=len(LoanStatus), description="may be given several times")
+    status: list[LoanStatus] = Field(
+        default=[],
+        max_length=len(LoanStatus),
+        description="may be given several times",
+        examples=[["ACTIVE", "DEFAULTED"]],
+    )
     oaid_token_id: Annotated[ChainIdIn | None, MAY_BE_ABSENT] = None
     created_from: Annotated[MomentIn | None, MAY_BE_ABSENT] = Field(
         default=None, description="the first moment that counts"

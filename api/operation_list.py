@@ -28,7 +28,10 @@ class PartnersKind(StrEnum):
 class OperationsQuery(PageQuery):
     kind: Annotated[PartnersKind | None, MAY_BE_ABSENT] = None
     state: list[OperationState] = Field(
-        default=[], max_length=len(OperationState), description="may be given several times"
+        default=[],
+        max_length=len(OperationState),
+        description="may be given several times",
+        examples=[["OPEN", "RECEIVED"]],
     )
     cursor: Annotated[OperationCursor | None, MAY_BE_ABSENT] = None
 

@@ -56,7 +56,7 @@ class PageQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    limit: int = Field(default=SIZE, ge=1, le=LARGEST, description="how many on a page")
+    limit: int = Field(default=SIZE, ge=1, le=LARGEST, description="how many on a page", examples=[SIZE])
 
 
 def read_cursor(text: str) -> Place:

@@ -18,7 +18,7 @@ from models.statuses import LoanStatus, Scope
 from models.tables.loans import Loan, Reservation
 from models.tables.operations import Operation
 from models.tables.partners import CreditLineGrant, Partner, PartnerDay
-from tests.api.desk import USD, Desk, new_partner
+from tests.api.desk import USD, Desk, new_partner, served
 from tests.api.test_requests import problem
 
 Changes = dict[str, Any]
@@ -291,6 +291,20 @@ async def test_grants_that_no_longer_hold_are_none(desk: Desk) -> None:
     async with desk.transaction() as session:
         await session.execute(update(CreditLineGrant).values(revoked_at=func.now()))
     assert _codes(await _preflight(desk, desk.borrow_body())) == ["grant_required"]
+
+
+async def test_where_money_is_real_a_partner_must_be_cleared(desk: Desk) -> None:
+    """On a live deployment preflight names the missing clearance, before the grant that is missing too."""
+    async with desk.transaction() as session:
+        live = await issue_key(session, partner_id="acme", mode="live")
+    settings = desk.settings.model_copy(update={"key_mode": "live"})
+    async with served(settings) as http:
+        there = replace(desk, http=http, settings=settings, partner=live)
+        found = await _preflight(there, desk.borrow_body())
+        assert _codes(found) == ["partner_not_cleared", "grant_required"]
+        async with desk.transaction() as session:
+            await session.execute(update(Partner).values(kyc_verified=True, contract_signed=True))
+        assert _codes(await _preflight(there, desk.borrow_body())) == ["grant_required"]
 
 
 async def test_preflight_asks_for_the_form_and_the_scope_of_a_borrow(desk: Desk) -> None:
