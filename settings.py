@@ -139,6 +139,8 @@ class Settings(DatabaseSettings):
     """``valkey://…``, or ``valkeys://…`` over TLS: what all API processes count requests in. Where it is not set, or away, each process counts by itself."""
     public_requests_per_minute: int = Field(default=60, ge=1)
     """For routes without a key, by address."""
+    admin_requests_per_minute: int = Field(default=1_000, ge=1)
+    """Of one administrator's key."""
     failed_keys_per_minute: int = Field(default=30, ge=1)
     """How many requests that fail to authenticate one address may make, so that keys cannot be guessed at speed."""
     trusted_proxies: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_addresses), AfterValidator(_networks)] = ()

@@ -23,7 +23,6 @@ from models.statuses import PartnerStatus
 from models.tables.administration import AdminKey
 from models.tables.partners import ApiKey
 
-ADMIN_REQUESTS_PER_MINUTE = 1_000
 POLICY = "minute"
 _REMEMBERED = 10_000
 
@@ -90,7 +89,8 @@ async def _admit_administrator(request: Request) -> AdminCaller:
     resources: Resources = request.app.state.resources
     caller = await _authenticated(request, identify_administrator)
     resources.last_used.note(AdminKey, caller.admin_key_id)
-    await _within(request, f"admin-key:{caller.admin_key_id}", ADMIN_REQUESTS_PER_MINUTE)
+    limit = resources.settings.admin_requests_per_minute
+    await _within(request, f"admin-key:{caller.admin_key_id}", limit)
     return caller
 
 

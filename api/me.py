@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from activities.limit_book import LimitUse, current_day, see_limits_today
-from api.answers import KeyAnswer, LimitAnswer, LimitsAnswer, MeAnswer, RefusedAnswer, RepaidAnswer, StatsAnswer
+from api.answers import LimitAnswer, LimitsAnswer, MeAnswer, OwnKeyAnswer, RefusedAnswer, RepaidAnswer, StatsAnswer
 from api.auth import Caller
 from models.statuses import DecisionKind, LoanStatus, RepaymentState, Scope
 from models.tables.loans import Loan, Repayment
@@ -102,8 +102,8 @@ def _sum(amounts: InstrumentedAttribute[int]) -> ColumnElement[int]:
     return func.coalesce(func.sum(amounts), 0)
 
 
-def _key(key: ApiKey) -> KeyAnswer:
-    return KeyAnswer(
+def _key(key: ApiKey) -> OwnKeyAnswer:
+    return OwnKeyAnswer(
         key_id=key.id,
         prefix=key.prefix,
         label=key.label,

@@ -21,7 +21,7 @@ from api.answers.loans import (
     RepaymentAnswer,
     RepaymentsAnswer,
 )
-from api.answers.me import KeyAnswer, LimitAnswer, LimitsAnswer, MeAnswer, RefusedAnswer, RepaidAnswer, StatsAnswer
+from api.answers.me import LimitAnswer, LimitsAnswer, MeAnswer, OwnKeyAnswer, RefusedAnswer, RepaidAnswer, StatsAnswer
 from api.answers.money import AnswerDecision, BorrowAnswer, QuoteAnswer, RepayAnswer
 from api.answers.operations import OperationAnswer, OperationsAnswer, OperationSummary, OutcomeAnswer, TimelineEntry
 from api.answers.preflight import PreflightAnswer
@@ -40,7 +40,6 @@ __all__ = [
     "HealthAnswer",
     "InstallmentAnswer",
     "InstallmentState",
-    "KeyAnswer",
     "LimitAnswer",
     "LimitsAnswer",
     "LoanAnswer",
@@ -52,6 +51,7 @@ __all__ = [
     "OperationSummary",
     "OperationsAnswer",
     "OutcomeAnswer",
+    "OwnKeyAnswer",
     "PayoffAnswer",
     "PositionAnswer",
     "PreflightAnswer",

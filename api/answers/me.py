@@ -8,7 +8,7 @@ from api.answers.common import Amount, Answer
 from models.statuses import LoanStatus, OperationKind, PartnerStatus, PartnerTier, Scope
 
 
-class KeyAnswer(Answer):
+class OwnKeyAnswer(Answer):
     """The key of this very request; its secret is not kept and cannot be shown."""
 
     key_id: str
@@ -42,7 +42,7 @@ class MeAnswer(Answer):
     fee_bps: int = Field(description="basis points of the principal, kept from each payout")
     requests_per_minute: int
     settlement_address: str
-    key: KeyAnswer
+    key: OwnKeyAnswer
     limits: LimitsAnswer
 
 

@@ -9,16 +9,19 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from sqlalchemy import select
+from pydantic import SecretStr
+from sqlalchemy import select, update
 
 from api.administration import issue_key, revoke_key, set_status
 from api.app import create_app
 from api.keys import new_admin_key, new_key
 from models.ids import defaulted_key, new_id, operation_id
+from models.sealing import KEY_BYTES
 from models.statuses import OperationKind, PartnerStatus, Scope
 from models.tables.administration import Administrator, AdminKey
-from models.tables.partners import Partner
+from models.tables.partners import ApiKey, Partner
 from models.tables.requests import RequestLog
+from settings import Settings
 from tests.api.desk import Desk, new_partner
 from tests.api.rights import RIGHTS, Administrators, Anybody, Partners, Right, Things
 from tests.api.test_openapi import offline_settings
@@ -66,7 +69,8 @@ class Walk:
         headers = {"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01", "Idempotency-Key": f"matrix-{trace_id}"}
         if key is not None:
             headers["Authorization"] = f"Bearer {key}"
-        answer = await self.desk.http.request(route.method, self._path(route), json=body, headers=headers)
+        query = {"user_wallet": self.things["user_wallet"]} if route.operation_id == "listCreditLines" else {}
+        answer = await self.desk.http.request(route.method, self._path(route), params=query, json=body, headers=headers)
         self.answers.append((trace_id, answer))
         return answer
 
@@ -115,6 +119,13 @@ def nothing_leaks(route: Route, answer: httpx.Response, things: Things) -> None:
     for name, value in things.items():
         if len(value) > 2 and value not in asked and quote(value, safe="") not in asked:
             assert value not in told, (route, name)
+
+
+@pytest.fixture
+async def settings(settings: Settings) -> Settings:
+    """Nobody is slowed down here; tests/api/test_gate_rates.py is about that."""
+    plenty = dict.fromkeys(("failed_keys_per_minute", "public_requests_per_minute", "admin_requests_per_minute"), 10**6)
+    return settings.model_copy(update={**plenty, "sealing_key": SecretStr("5e" * KEY_BYTES)})
 
 
 @dataclass(frozen=True)
@@ -282,6 +293,29 @@ async def test_a_key_without_the_routes_scope_is_refused(walk: Walk, lacking: Sc
         if right.scope is lacking:
             answer = await walk.refused(route, key.key, 403, "scope_missing")
             assert answer.json()["figures"] == {"scope": str(lacking)}
+
+
+async def test_a_key_is_refused_from_an_address_that_is_not_on_its_list(walk: Walk) -> None:
+    key = await _key_with(walk.desk, lambda _: {"allowed_networks": ["203.0.113.0/24", "2001:db8::/32"]})
+    for route in of_kind(Partners):
+        answer = await walk.refused(route, key, 403, "address_not_allowed")
+        assert answer.json()["figures"] == {"address": "127.0.0.1"}
+
+
+async def test_a_key_that_must_sign_is_refused_without_a_signature(walk: Walk) -> None:
+    sealer = walk.desk.settings.sealer
+    assert sealer is not None
+    key = await _key_with(walk.desk, lambda key_id: {"must_sign": True, "signing_secret": sealer.seal(b"ss_1", key_id)})
+    for route in of_kind(Partners):
+        await walk.refused(route, key, 401, "signature_missing")
+
+
+async def _key_with(desk: Desk, terms: Callable[[str], dict[str, Any]]) -> str:
+    """A key of the first partner's with these terms."""
+    async with desk.transaction() as session:
+        issued = await issue_key(session, partner_id=desk.partner.partner_id, mode="sandbox")
+        await session.execute(update(ApiKey).where(ApiKey.id == issued.key_id).values(**terms(issued.key_id)))
+    return issued.key
 
 
 async def test_another_partner_learns_nothing_of_the_first_ones_things(working_desk: Desk, walk: Walk) -> None:

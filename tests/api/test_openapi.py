@@ -122,7 +122,8 @@ def test_every_sample_is_a_sentence_without_holes() -> None:
 
 def _speaks_for_itself(parameter: dict[str, Any]) -> bool:
     """The docs page offers the words there are; a status of HTTP and the cursor of an answer are what they are."""
-    forms = parameter["schema"].get("anyOf", [parameter["schema"]])
+    schema = parameter["schema"].get("items", parameter["schema"])
+    forms = schema.get("anyOf", [schema])
     return parameter["name"] in ("cursor", "status") or any("$ref" in form or "enum" in form for form in forms)
 
 

@@ -16,7 +16,11 @@ from sandbox.world import Sandbox
 from tests.sandbox import administrator_key, throwaway_sandbox
 
 PLENTY = 1_000_000
-SETTINGS = {"PUBLIC_REQUESTS_PER_MINUTE": str(PLENTY), "HEAD_WAIT": "PT1S", "PROOF_WAIT": "PT2S"}
+SETTINGS = {
+    **{f"{which}_PER_MINUTE": str(PLENTY) for which in ("PUBLIC_REQUESTS", "ADMIN_REQUESTS", "FAILED_KEYS")},
+    "HEAD_WAIT": "PT1S",
+    "PROOF_WAIT": "PT2S",
+}
 
 
 @dataclass(frozen=True)
