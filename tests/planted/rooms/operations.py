@@ -10,8 +10,8 @@ BUGS = [
         name="head-not-skipped",
         breaks="a run that finds a decision goes straight to the tail",
         file="workflows/borrow.py",
-        old="decision = opened.decision or await self._decide(opened.request)",
-        new="decision = await self._decide(opened.request)",
+        old="decision = opened.decision or await self._decide(request)",
+        new="decision = await self._decide(request)",
         test="tests/replay/test_histories.py::test_replays",
     ),
     Bug(
