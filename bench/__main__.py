@@ -16,13 +16,17 @@ from bench.analytics import analytics
 from bench.borrows import Scale, open_sides
 from bench.counts import COUNTED_LINES, counts
 from bench.decisions import decisions
+from bench.gate import gate
 from bench.grown import grow
 from bench.loans import loans
+from bench.reads import reads
 from bench.report import Report
 from bench.steps import steps
 from bench.world import World, open_world
 
-COUNTS, STEPS, DECISIONS, LOANS, ANALYTICS = BENCHES = ("counts", "steps", "decisions", "loans", "analytics")
+BENCHES = ("counts", "steps", "decisions", "loans", "reads", "gate", "analytics")
+COUNTS, STEPS, DECISIONS, LOANS, READS, GATE, ANALYTICS = BENCHES
+FEW = 1_000
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,9 @@ class Plan:
     steps_number: int
     grown: int
     analytics_rounds: int
+    reads_rounds: int
+    reads_number: int
+    gate_requests: int
     steps_concurrency: int = 32
 
     @property
@@ -51,6 +58,9 @@ def full(chosen: Sequence[str]) -> Plan:
         steps_number=200,
         grown=1_000_000,
         analytics_rounds=100,
+        reads_rounds=5,
+        reads_number=1_000,
+        gate_requests=2_000,
     )
 
 
@@ -63,6 +73,9 @@ def quick(chosen: Sequence[str]) -> Plan:
         steps_number=32,
         grown=10_000,
         analytics_rounds=5,
+        reads_rounds=1,
+        reads_number=100,
+        gate_requests=100,
     )
 
 
@@ -75,8 +88,8 @@ async def measure(plan: Plan, report: Report, folder: Path) -> None:
             await steps(world, plan.steps_rounds, plan.steps_number, plan.steps_concurrency, report)
         if {DECISIONS, LOANS} & set(plan.chosen):
             await _measure_borrows(world, plan, report)
-        if ANALYTICS in plan.chosen:
-            await analytics(await grow(world, plan.grown), plan.analytics_rounds, report)
+        if {READS, GATE, ANALYTICS} & set(plan.chosen):
+            await _measure_grown(world, plan, report)
 
 
 async def _measure_borrows(world: World, plan: Plan, report: Report) -> None:
@@ -85,6 +98,19 @@ async def _measure_borrows(world: World, plan: Plan, report: Report) -> None:
             await decisions(world, sides, plan.decisions, report)
         if LOANS in plan.chosen:
             await loans(world, sides, plan.loans, report)
+
+
+async def _measure_grown(world: World, plan: Plan, report: Report) -> None:
+    few = await grow(world, FEW)
+    if GATE in plan.chosen:
+        await gate(few, plan.gate_requests, report)
+    if {READS, ANALYTICS} & set(plan.chosen):
+        many = await grow(world, plan.grown)
+        if READS in plan.chosen:
+            scale = {"rounds": plan.reads_rounds, "number": plan.reads_number, "concurrency": 16}
+            await reads(world, (few, many), report, **scale)
+        if ANALYTICS in plan.chosen:
+            await analytics(many, plan.analytics_rounds, report)
 
 
 def main(arguments: Sequence[str]) -> int:
