@@ -167,8 +167,8 @@ _PARAMETERS: Mapping[str, Any] = {
     "reason": "asked for in ticket 4711",
     "failed_authentication": True,
     "subject": "acme",
-    "from": "2026-01-01T00:00:00Z",
-    "to": "2026-02-01T00:00:00Z",
+    "from": "2026-01-01",
+    "to": "2026-01-31",
 }
 """Examples of parameters that several routes have, where a route gives none of its own."""
 
