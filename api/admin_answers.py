@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from api.answers import Amount, Answer
 from models.statuses import AdminActionKind, PartnerStatus, PartnerTier, Scope, SettlementChangeState
@@ -161,6 +161,12 @@ class SettlementChangesAnswer(Answer):
     changes: list[SettlementChangeAnswer]
 
 
+class Fields(Answer):
+    """Fields by their names: which ones depends on what was changed."""
+
+    model_config = ConfigDict(extra="allow")
+
+
 class ActionAnswer(Answer):
     """One change: what was so before and is since, never a secret."""
 
@@ -172,8 +178,8 @@ class ActionAnswer(Answer):
     partner_id: str | None
     subject: str = Field(description="the id of what was changed")
     reason: str | None
-    before: dict[str, Any] | None
-    after: dict[str, Any] | None
+    before: Fields | None
+    after: Fields | None
     trace_id: str | None
 
 

@@ -44,6 +44,7 @@ Responses = dict[int | str, dict[str, Any]]
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 _CODES = "x-codes"
+_NULL = {"type": "null"}
 _REF = "#/components/schemas/{model}"
 
 KEYED: tuple[Kind, ...] = (
@@ -167,8 +168,8 @@ _PARAMETERS: Mapping[str, Any] = {
     "reason": "asked for in ticket 4711",
     "failed_authentication": True,
     "subject": "acme",
-    "from": "2026-01-01T00:00:00Z",
-    "to": "2026-02-01T00:00:00Z",
+    "from": "2026-01-01",
+    "to": "2026-01-31",
 }
 """Examples of parameters that several routes have, where a route gives none of its own."""
 
@@ -268,7 +269,7 @@ def _declare_rates(operation: dict[str, Any]) -> None:
 def _fill_in(operation: dict[str, Any], schemas: Mapping[str, Any]) -> None:
     """Optional parameters keep their examples to themselves: filled in they would narrow what is asked for."""
     for parameter in operation.get("parameters", []):
-        schema = parameter["schema"]
+        schema = parameter["schema"] = _never_null(parameter["schema"])  # none can be sent as null
         if "examples" not in schema and parameter["name"] in _PARAMETERS:
             schema["examples"] = [_PARAMETERS[parameter["name"]]]
         if parameter["required"] and "examples" in schema:
@@ -309,8 +310,9 @@ def _problem_schemas() -> dict[str, Any]:
 
 
 def _never_null(form: dict[str, Any]) -> dict[str, Any]:
-    """A problem leaves out what it has nothing to say of."""
-    said, *null = form.pop("anyOf", [{}])
-    if null:
-        form.pop("default")
-    return {**said, **form}
+    """Of an optional field or parameter that is left out where there is nothing to say."""
+    said = [each for each in form.get("anyOf", []) if each != _NULL]
+    if len(said) != 1:
+        return form
+    rest = {name: value for name, value in form.items() if name not in ("anyOf", "default")}
+    return {**said[0], **rest}

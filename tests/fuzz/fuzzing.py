@@ -26,7 +26,17 @@ OFTEN = 0.5
 REFUSED = [400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 429]
 UNPROCESSABLE = 422
 FORM = "invalid_request"
-BEYOND_THE_SCHEMA = ("checksum", "RFC 3339", "2^256", "installment", "goes with", "a valid integer", "address block")
+BEYOND_THE_SCHEMA = (
+    "checksum",
+    "RFC 3339",
+    "2^256",
+    "installment",
+    "goes with",
+    "a valid integer",
+    "address block",
+    "buckets",
+    "Must not be after",
+)
 """Words of the rules of form that no JSON schema can say; to it, 60.0 is an integer."""
 
 
@@ -39,7 +49,7 @@ def valid_form_is_not_refused_for_its_form(
     if response.status_code != UNPROCESSABLE or case.meta is None or not _is_valid(case.meta):
         return
     answer = response.json()
-    if answer["code"] == FORM and not all(_is_beyond(fault["detail"]) for fault in answer["errors"]):
+    if answer["code"] == FORM and not all(map(_is_beyond, answer["errors"])):
         raise AssertionError(f"the document allows what the engine refuses: {answer['errors']}")
 
 
@@ -49,8 +59,10 @@ def _is_valid(made: CaseMetadata) -> bool:
     return all(mode is schemathesis.GenerationMode.POSITIVE for mode in modes)
 
 
-def _is_beyond(detail: str) -> bool:
-    return any(words in detail for words in BEYOND_THE_SCHEMA)
+def _is_beyond(fault: dict[str, str]) -> bool:
+    """The patterns of parameters are in the document as they are checked; schemathesis sometimes takes what breaks one for valid."""
+    ill_made = "pointer" not in fault and fault["detail"].startswith("String should match pattern")
+    return ill_made or any(words in fault["detail"] for words in BEYOND_THE_SCHEMA)
 
 
 @dataclass(frozen=True)
