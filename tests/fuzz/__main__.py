@@ -29,7 +29,7 @@ async def fuzz(examples: int, only: str | None) -> int:
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Fuzzes the API by its own document.")
     parser.add_argument("--examples", type=int, default=200, help="cases for each operation while fuzzing, at most")
-    parser.add_argument("--only", choices=["partner", "administrator", "nobody"])
+    parser.add_argument("--only", choices=["partner", "administrator", "administrator's end", "nobody"])
     asked = parser.parse_args(arguments)
     return asyncio.run(fuzz(asked.examples, asked.only))
 

@@ -17,6 +17,7 @@ from schemathesis.generation.meta import CaseMetadata
 
 ADMIN = "^/v1/admin"
 ADMIN_SCHEME = "administratorKey"
+ENDING = ["disableAdministrator", "revokeAdminKey"]
 BESIDE_A_TEMPLATE = ["/v1/grants/typed-data", "/v1/loans/preflight"]
 """Another method on these is a call about a grant or loan of that name, and rightly no 405."""
 _NOT_ABOUT_METHODS = {name: {"enabled": False} for name in ("unsupported_method", "allow_header_conformance")}
@@ -73,12 +74,15 @@ class Pass:
     scheme: str | None = None
     key: str = field(default="", repr=False)
     phases: frozenset[str] = ALL_PHASES
+    ending: bool = False
+    """Only what can take the pass's own key away, which another pass therefore leaves out."""
 
 
 def passes(partner_key: str, admin_key: str) -> Iterator[Pass]:
     """What an administrator changes must not take the partner's key away before the partner's pass: so that one is first."""
     yield Pass("partner", "partnerKey", partner_key)
     yield Pass("administrator", ADMIN_SCHEME, admin_key)
+    yield Pass("administrator's end", ADMIN_SCHEME, admin_key, ALL_PHASES - {"stateful"}, ending=True)
     yield Pass("nobody", phases=ALL_PHASES - {"stateful"})
 
 
@@ -133,6 +137,8 @@ def _count(found: Found, phase: str, recorder: ScenarioRecorder) -> None:
 
 def _left_out(one: Pass) -> Iterator[dict[str, Any]]:
     """Each key asks for what it is for; the matrix of tests/api has them ask for the rest."""
+    if one.scheme == ADMIN_SCHEME:
+        yield {"exclude-operation-id" if one.ending else "include-operation-id": ENDING, "enabled": False}
     if one.scheme is not None:
         yield {"include-path-regex": ADMIN if one.scheme != ADMIN_SCHEME else f"^(?!{ADMIN[1:]})", "enabled": False}
 

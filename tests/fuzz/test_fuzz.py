@@ -9,7 +9,7 @@ import pytest
 from tests.fuzz.fuzzing import ALL_PHASES, Found, passes, run
 from tests.fuzz.ground import Ground, fuzzing_ground
 
-EXAMPLES = 5
+EXAMPLES = 3
 WITHOUT_COVERAGE = ALL_PHASES - {"coverage"}
 """Its thousands of cases are left to the long run for all but the partner."""
 
