@@ -66,6 +66,12 @@ class Settings(DatabaseSettings):
     temporal_address: str = "127.0.0.1:7233"
     temporal_namespace: str = "default"
 
+    worker_deployment: Annotated[str, Field(pattern=r"^[^.\s]+$")] | None = None
+    """The name under which Temporal knows the workers of the role ``loans`` as builds of one deployment. With ``build_id``:
+    an operation stays with the build that began it. Where neither is set, workers are unversioned."""
+    build_id: Annotated[str, Field(pattern=r"^\S+$")] | None = None
+    """Which build of the deployment this is: the commit, or the image's tag. New operations go to the build that was made current."""
+
     rpc_url: SecretStr
     chain_id: int
     usdc_address: Address
@@ -187,6 +193,12 @@ class Settings(DatabaseSettings):
     def _one_kind_of_finality(self) -> Self:
         if (self.confirmations is None) == (self.finality_tag is None):
             raise ValueError("set ENGINE_CONFIRMATIONS or ENGINE_FINALITY_TAG, and only one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _a_build_of_a_deployment(self) -> Self:
+        if (self.worker_deployment is None) != (self.build_id is None):
+            raise ValueError("set ENGINE_WORKER_DEPLOYMENT and ENGINE_BUILD_ID, or neither")
         return self
 
     @property

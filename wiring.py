@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
-from temporalio.worker import Worker
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from activities.breakage import BreakageInterceptor
 from activities.credit_lines import CreditLineActivities
@@ -78,6 +79,17 @@ def upkeep_parts(transaction: Transaction, settings: Settings) -> tuple[UpkeepPa
         UpkeepPart("request log: months to drop", months.drop),
         UpkeepPart("settlement addresses that are due", SettlementChanges(transaction).apply_due),
         UpkeepPart("administrators' figures", Rollups(transaction).roll_all_up),
+    )
+
+
+def deployment(settings: Settings) -> WorkerDeploymentConfig | None:
+    """The build that these workers are, where they are versioned: what a workflow's class does not pin goes to the newest."""
+    if settings.worker_deployment is None or settings.build_id is None:
+        return None
+    return WorkerDeploymentConfig(
+        WorkerDeploymentVersion(settings.worker_deployment, settings.build_id),
+        use_worker_versioning=True,
+        default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
     )
 
 
@@ -152,6 +164,7 @@ def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Wo
         max_concurrent_activities=STEP_SLOTS,
         max_concurrent_local_activities=STEP_SLOTS,
         graceful_shutdown_timeout=GRACE,
+        deployment_config=deployment(settings),
     )
     waiting = Worker(
         temporal,
@@ -159,5 +172,6 @@ def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Wo
         activities=waits,
         interceptors=interceptors,
         max_concurrent_activities=WAITING_SLOTS,
+        deployment_config=deployment(settings),
     )
     return stories, waiting

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from temporalio import workflow
+from temporalio.common import VersioningBehavior
 
 with workflow.unsafe.imports_passed_through():
     from activities.credit_lines import CreditLineActivities
@@ -47,7 +48,7 @@ NO_LONGER = (
 )
 
 
-@workflow.defn
+@workflow.defn(versioning_behavior=VersioningBehavior.PINNED)
 class BorrowWorkflow(OperatorUpdates):
     @workflow.init
     def __init__(self, start: OperationInput) -> None:

@@ -1,6 +1,7 @@
 """A repayment: decided while the partner waits, then collected, repaid to the vault, and what is too much given back."""
 
 from temporalio import workflow
+from temporalio.common import VersioningBehavior
 
 with workflow.unsafe.imports_passed_through():
     from activities.funding import FundingActivities
@@ -36,7 +37,7 @@ NO_LONGER = "the USDC is collected: it is repaid to the vault, and what the vaul
 BY_PROOF = "the partner has made the transfer itself: it is claimed and repaid, or stays the partner's to claim"
 
 
-@workflow.defn
+@workflow.defn(versioning_behavior=VersioningBehavior.PINNED)
 class RepayWorkflow(OperatorUpdates):
     @workflow.init
     def __init__(self, start: OperationInput) -> None:
