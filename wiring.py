@@ -30,14 +30,19 @@ from activities.settlement_changes import SettlementChanges
 from activities.sweeps import SweepActivities
 from activities.transactions import TransactionActivities
 from activities.upkeep import UpkeepActivities, UpkeepPart
+from activities.webhooks.deliveries import WebhookActivities
+from activities.webhooks.dispatcher import Dispatcher
+from activities.webhooks.transport import Transport
 from chain.engine_chain import EngineChain
 from chain.waiter import LegWaiter
+from models.sealing import Sealer
 from models.statuses import OperationKind
 from models.tables.session import Transaction, transactions
 from settings import Settings
 from workflows.borrow import BorrowWorkflow
+from workflows.deliver_webhook import DeliverWebhookWorkflow
 from workflows.operate import OperateWorkflow
-from workflows.options import LOANS_QUEUE, WAITING_QUEUE
+from workflows.options import LOANS_QUEUE, WAITING_QUEUE, WEBHOOKS_QUEUE
 from workflows.reconcile import AuditWorkflow, ReconcileWorkflow
 from workflows.repay import RepayWorkflow
 from workflows.sweep import SweepWorkflow
@@ -46,6 +51,8 @@ from workflows.upkeep import UpkeepWorkflow
 
 WAITING_SLOTS = 5_000
 STEP_SLOTS = 100
+DELIVERY_SLOTS = 2_000
+"""Far more than the places of any endpoint, so that slow ones do not fill them (activities/webhooks/gate.py)."""
 GRACE = timedelta(seconds=20)
 
 WORKFLOWS = (
@@ -161,3 +168,25 @@ def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Wo
         max_concurrent_activities=WAITING_SLOTS,
     )
     return stories, waiting
+
+
+def webhooks_worker(
+    temporal: Client, settings: Settings, database: AsyncEngine, sealer: Sealer, transport: Transport
+) -> Worker:
+    """The ``webhooks`` role's workflows and tries."""
+    transaction = transactions(database)
+    deliveries = WebhookActivities(transaction, transport, sealer, settings.webhook_disable_after)
+    return Worker(
+        temporal,
+        task_queue=WEBHOOKS_QUEUE,
+        workflows=[DeliverWebhookWorkflow],
+        activities=[deliveries.attempt_delivery],
+        interceptors=[BreakageInterceptor(transaction)],
+        max_concurrent_activities=DELIVERY_SLOTS,
+        graceful_shutdown_timeout=GRACE,
+    )
+
+
+def dispatcher(temporal: Client, database: AsyncEngine) -> Dispatcher:
+    workflow = DeliverWebhookWorkflow.__name__
+    return Dispatcher(transactions(database), database.url, temporal, workflow, WEBHOOKS_QUEUE)

@@ -98,7 +98,7 @@ def _unapplied(status: str, code: str, **changes: Any) -> dict[str, Any]:
 
 
 def _problem(code: str) -> dict[str, Any]:
-    sentences = {
+    sentences: dict[str, dict[str, Any]] = {
         "insufficient_credit": PROBLEM_EXAMPLE,
         "leg_reverted": {
             "code": "leg_reverted",
