@@ -13,6 +13,7 @@ from activities.breakage import BreakageInterceptor
 from activities.credit_lines import CreditLineActivities
 from activities.fees import FeeActivities
 from activities.funding import FundingActivities
+from activities.installments import InstallmentActivities
 from activities.limits import LimitActivities
 from activities.loans import LoanActivities
 from activities.operators import OperatorActivities
@@ -45,6 +46,7 @@ from workflows.operate import OperateWorkflow
 from workflows.options import LOANS_QUEUE, WAITING_QUEUE, WEBHOOKS_QUEUE
 from workflows.reconcile import AuditWorkflow, ReconcileWorkflow
 from workflows.repay import RepayWorkflow
+from workflows.service_loans import ServiceLoansWorkflow
 from workflows.sweep import SweepWorkflow
 from workflows.sync_positions import SyncPositionsWorkflow
 from workflows.upkeep import UpkeepWorkflow
@@ -61,6 +63,7 @@ WORKFLOWS = (
     RepayWorkflow,
     OperateWorkflow,
     ReconcileWorkflow,
+    ServiceLoansWorkflow,
     SweepWorkflow,
     SyncPositionsWorkflow,
     UpkeepWorkflow,
@@ -94,6 +97,7 @@ def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Wo
     legs = TransactionActivities(transaction, chain, waiter)
     funding = FundingActivities(transaction, chain)
     loans = LoanActivities(transaction)
+    installments = InstallmentActivities(transaction, chain, settings.installment_notice)
     limits = LimitActivities(transaction, chain, settings.pace, settings.residue_cap)
     operators = OperatorActivities(transaction, chain)
     outside = OutsideActivities(transaction, chain)
@@ -143,6 +147,7 @@ def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Wo
     waits: list[Callable[..., Any]] = [
         SettlementActivities(chain).await_settlement,
         funding.await_transfer,
+        installments.service_loans,
         legs.confirm_transaction,
         outside.follow_positions,
         reconciliation.look,
