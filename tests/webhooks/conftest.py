@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest_asyncio
@@ -8,7 +9,9 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from models.tables.session import open_database, transactions
 from sandbox.services import Temporal
 from tests import factories as make
+from tests.api.desk import new_partner, served
 from tests.webhooks.desk import Desk, sandbox_settings
+from tests.webhooks.partner import Partner
 
 
 @pytest_asyncio.fixture
@@ -28,3 +31,16 @@ async def desk(database_url: str, temporal: Client) -> AsyncIterator[Desk]:
         partner = await make.new_partner(session)
     yield Desk(database, temporal, sandbox_settings(database_url), partner.id)
     await database.dispose()
+
+
+@pytest_asyncio.fixture
+async def partner(desk: Desk) -> AsyncIterator[Partner]:
+    key = await new_partner(desk.transaction, "acme")
+    async with served(desk.settings) as http:
+        yield Partner(http, key, replace(desk, partner_id="acme"))
+
+
+@pytest_asyncio.fixture
+async def other(partner: Partner) -> Partner:
+    key = await new_partner(partner.desk.transaction, "other")
+    return Partner(partner.http, key, replace(partner.desk, partner_id="other"))

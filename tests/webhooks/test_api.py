@@ -1,57 +1,19 @@
 """Endpoints and events over the API: a secret shown once, hostile URLs refused, another partner's not there, and what is sent again."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-import httpx
 import pytest
-import pytest_asyncio
 
-from api.administration import IssuedKey
 from models.statuses import DeliveryState, EventType
 from models.tables.operations import Event
-from tests.api.desk import new_partner, served
+from tests.api.desk import served
 from tests.engine import until
 from tests.webhooks.desk import Desk
+from tests.webhooks.partner import Partner, since_yesterday
 from tests.webhooks.receiver import receiving
-
-
-@dataclass
-class Partner:
-    """A partner with its key, and the rows behind the API."""
-
-    http: httpx.AsyncClient
-    key: IssuedKey
-    desk: Desk
-
-    async def ask(self, method: str, path: str, **given: Any) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {self.key.key}"}
-        return await self.http.request(method, f"/v1{path}", headers=headers, **given)
-
-    async def made(self, method: str, path: str, **given: Any) -> Any:
-        answer = await self.ask(method, path, **given)
-        assert answer.is_success, answer.text
-        return answer.json() if answer.content else None
-
-    async def endpoint(self, url: str, **fields: Any) -> dict[str, Any]:
-        found: dict[str, Any] = await self.made("POST", "/webhook-endpoints", json={"url": url, **fields})
-        return found
-
-
-@pytest_asyncio.fixture
-async def partner(desk: Desk) -> AsyncIterator[Partner]:
-    key = await new_partner(desk.transaction, "acme")
-    async with served(desk.settings) as http:
-        yield Partner(http, key, replace(desk, partner_id="acme"))
-
-
-@pytest_asyncio.fixture
-async def other(partner: Partner) -> Partner:
-    key = await new_partner(partner.desk.transaction, "other")
-    return Partner(partner.http, key, replace(partner.desk, partner_id="other"))
 
 
 async def test_an_endpoint_shows_its_secret_once(partner: Partner) -> None:
@@ -126,7 +88,7 @@ async def test_another_partners_things_are_not_there(partner: Partner, other: Pa
         ("GET", f"/events/{event}", {}),
         ("POST", f"/events/{event}/redeliver", {}),
         ("GET", f"/events?cursor={event}", {}),
-        ("POST", f"/webhook-endpoints/{endpoint}/redeliver", {"json": _since_yesterday()}),
+        ("POST", f"/webhook-endpoints/{endpoint}/redeliver", {"json": since_yesterday()}),
         *(
             ("POST", f"/webhook-endpoints/{endpoint}/{act}", {})
             for act in ("enable", "disable", "test", "rotate-secret")
@@ -219,15 +181,15 @@ async def test_what_was_missed_is_sent_again_in_one_call(partner: Partner) -> No
         await partner.made("POST", f"{path}/disable")
         missed = [await desk.event() for _ in range(3)]
         await desk.event(EventType.LOAN_FAILED)
-        refused = await partner.ask("POST", f"{path}/redeliver", json=_since_yesterday())
+        refused = await partner.ask("POST", f"{path}/redeliver", json=since_yesterday())
         assert (refused.status_code, refused.json()["code"]) == (409, "webhook_endpoint_disabled")
         await until(partial(_is_fanned_out, desk, missed[-1]))
         await partner.made("POST", f"{path}/enable")
-        sent = await partner.made("POST", f"{path}/redeliver", json=_since_yesterday())
+        sent = await partner.made("POST", f"{path}/redeliver", json=since_yesterday())
         assert sent == {"deliveries": 4, "more": False}
         for event in (before, *missed):
             await until(partial(desk.is_in, event, made["endpoint_id"], DeliveryState.DELIVERED))
-        assert (await partner.made("POST", f"{path}/redeliver", json=_since_yesterday()))["deliveries"] == 0
+        assert (await partner.made("POST", f"{path}/redeliver", json=since_yesterday()))["deliveries"] == 0
     assert sorted(each.event["id"] for each in receiver.received) == sorted([before, arrived, *missed])
 
 
@@ -260,11 +222,6 @@ async def test_without_a_sealing_key_no_endpoint_is_set_up(partner: Partner) -> 
             "POST", "/webhook-endpoints", json={"url": "https://hooks.example.com/"}
         )
     assert (answer.status_code, answer.json()["code"]) == (503, "webhooks_not_configured")
-
-
-def _since_yesterday() -> dict[str, str]:
-    now = datetime.now(UTC)
-    return {"from": (now - timedelta(days=1)).isoformat(), "to": (now + timedelta(hours=1)).isoformat()}
 
 
 async def _is_fanned_out(desk: Desk, event_id: str) -> bool:
