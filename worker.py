@@ -23,6 +23,7 @@ from chain.lane_config import LaneConfig
 from chain.signer import KeyFileSigner, KeyFileUnusable, Signer
 from chain.types import BlockNumber
 from chain.waiter import LegWaiter
+from models.sealing import Sealer
 from models.tables.session import open_database, transactions
 from schedules import keep_schedules, recurring
 from settings import Settings, SignerSettings
@@ -115,8 +116,9 @@ async def serve(role: Role, stop: asyncio.Event) -> None:
                 await _serve_lane(stack, parts, stop)
             if role in (Role.ALL, Role.LOANS):
                 await _serve_loans(stack, parts, tracing)
-        if role in (Role.ALL, Role.WEBHOOKS):
-            await _serve_webhooks(stack, role, settings, database, tracing, stop)
+        if role in (Role.ALL, Role.WEBHOOKS) and (sealer := _sealer(role, settings)) is not None:
+            dispatching = await _serve_webhooks(stack, settings, database, sealer, tracing)
+            dispatching.add_done_callback(lambda _: stop.set())
         structlog.get_logger().info("worker ready", role=role)
         await stop.wait()
         structlog.get_logger().info("worker stops", role=role)
@@ -137,27 +139,24 @@ async def _serve_loans(stack: AsyncExitStack, parts: Parts, tracing: Tracing) ->
     await keep_schedules(temporal, recurring(parts.settings))
 
 
-async def _serve_webhooks(
-    stack: AsyncExitStack,
-    role: Role,
-    settings: Settings,
-    database: AsyncEngine,
-    tracing: Tracing,
-    stop: asyncio.Event,
-) -> None:
-    """It knows no chain and no key. Without a sealing key no endpoint can be set up, and there is nothing to serve."""
+def _sealer(role: Role, settings: Settings) -> Sealer | None:
+    """Without a sealing key no webhook endpoint can be set up, and there is nothing to serve."""
     sealer = settings.sealer
     if sealer is None and role is Role.WEBHOOKS:
         raise SettingAtFault("SEALING_KEY", "the secrets of webhook endpoints cannot be read without it")
     if sealer is None:
         structlog.get_logger().warning("webhooks are not served", setting="ENGINE_SEALING_KEY", problem="it is not set")
-        return
+    return sealer
+
+
+async def _serve_webhooks(
+    stack: AsyncExitStack, settings: Settings, database: AsyncEngine, sealer: Sealer, tracing: Tracing
+) -> asyncio.Task[None]:
+    """It knows no chain and no key. The task ends only by a bug."""
     temporal = await connect_temporal(settings, tracing.plugins())
     transport = await stack.enter_async_context(Transport(settings.webhook_urls))
     await stack.enter_async_context(webhooks_worker(temporal, settings, database, sealer, transport))
-    running = await stack.enter_async_context(dispatcher(temporal, database))
-    if running.task is not None:
-        running.task.add_done_callback(lambda _: stop.set())
+    return (await stack.enter_async_context(dispatcher(temporal, database))).running
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -127,20 +127,27 @@ class Dispatcher:
         self._task_queue = task_queue
         self._wake = asyncio.Event()
         self._listener = Listener(url, CHANNEL, heard=lambda _: self._wake.set(), connected=self._wake.set)
-        self.task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         await self._listener.__aenter__()
-        self.task = asyncio.create_task(self._run(), name="webhook dispatcher")
+        self._task = asyncio.create_task(self._run(), name="webhook dispatcher")
         return self
+
+    @property
+    def running(self) -> asyncio.Task[None]:
+        """While its block lasts."""
+        if self._task is None:
+            raise RuntimeError("the dispatcher has not begun")
+        return self._task
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.task is not None:
-            self.task.cancel()
+        if self._task is not None:
+            self._task.cancel()
             with suppress(asyncio.CancelledError):
-                await self.task
+                await self._task
         await self._listener.__aexit__(kind, error, trace)
 
     async def _run(self) -> None:

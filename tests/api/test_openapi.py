@@ -150,7 +150,7 @@ ADMIN_BODIES = [
     SettlementChangeBody,
 ]
 
-WEBHOOK_BODIES = [EndpointBody, EndpointChangeBody, RedeliverBody]
+WEBHOOK_BODIES: list[type[Any]] = [EndpointBody, EndpointChangeBody, RedeliverBody]
 
 
 @pytest.mark.parametrize("body", [BorrowBody, RepayBody, TypedDataBody, GrantBody, *WEBHOOK_BODIES, *ADMIN_BODIES])
