@@ -23,6 +23,7 @@ from api.routes import (
     admin_keys,
     admin_partners,
     admin_requests,
+    admin_webhooks,
     analytics,
     chain,
     events,
@@ -78,6 +79,7 @@ ROUTES = (
     admin_grants,
     admin_administrators,
     admin_requests,
+    admin_webhooks,
     analytics,
 )
 """In the order of the document."""

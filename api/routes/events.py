@@ -40,14 +40,24 @@ async def list_events(
     caller: Reader,
     session: SessionDep,
     cursor: Annotated[str | None, Query(pattern=EVENT_ID, description="next_cursor of the page before")] = None,
-    limit: Annotated[int, Query(ge=1, le=200, description="events on a page")] = 50,
+    limit: Annotated[int, Query(ge=1, le=200, description="events on a page", examples=[50])] = 50,
     type_: Annotated[
-        list[EventTypeIn] | None, Query(alias="type", max_length=len(SUBSCRIBABLE), description="repeat it for several")
+        list[EventTypeIn] | None,
+        Query(
+            alias="type",
+            max_length=len(SUBSCRIBABLE),
+            description="repeat it for several",
+            examples=[["loan.borrowed"]],
+        ),
     ] = None,
-    loan_id: Annotated[str | None, Query(pattern=_ID)] = None,
-    operation_id: Annotated[str | None, Query(pattern=_ID)] = None,
-    start: Annotated[MomentIn | None, Query(alias="from", description="from this moment on")] = None,
-    end: Annotated[MomentIn | None, Query(alias="to", description="before this moment")] = None,
+    loan_id: Annotated[str | None, Query(pattern=_ID, examples=["loan_01JV9Y6E0SVH1Q5C3M2N8P4R7T"])] = None,
+    operation_id: Annotated[str | None, Query(pattern=_ID, examples=["borrow:acme:loan~loan-2026-000042"])] = None,
+    start: Annotated[
+        MomentIn | None, Query(alias="from", description="from this moment on", examples=["2026-01-01T00:00:00Z"])
+    ] = None,
+    end: Annotated[
+        MomentIn | None, Query(alias="to", description="before this moment", examples=["2026-01-04T00:00:00Z"])
+    ] = None,
 ) -> EventsAnswer:
     """Keep the cursor of the last page and send it with the next call: no event is ever missed or shown twice so."""
     asked = EventFilter(
@@ -85,7 +95,12 @@ async def post_redeliver(
     caller: Borrower,
     session: SessionDep,
     endpoint_id: Annotated[
-        str | None, Query(pattern=ENDPOINT_ID, description="to this endpoint; left out: to all that want it")
+        str | None,
+        Query(
+            pattern=ENDPOINT_ID,
+            description="to this endpoint; left out: to all that want it",
+            examples=["we_01JV9Y6E0SVH1Q5C3M2N8P4R7T"],
+        ),
     ] = None,
 ) -> RedeliveryAnswer:
     """Under the same ``webhook-id``, with all of its tries, also where it had arrived."""

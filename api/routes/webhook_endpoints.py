@@ -168,11 +168,11 @@ async def list_attempts(
     endpoint_id: EndpointId,
     caller: Reader,
     session: SessionDep,
-    event_id: Annotated[str | None, Query(pattern=EVENT_ID)] = None,
+    event_id: Annotated[str | None, Query(pattern=EVENT_ID, examples=["evt_01JV9Y6E0SVH1Q5C3M2N8P4R7T"])] = None,
     cursor: Annotated[
         str | None, Query(pattern=r"^wat_[0-9A-Z]{26}$", description="next_cursor of the page before")
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=200, description="attempts on a page")] = 50,
+    limit: Annotated[int, Query(ge=1, le=200, description="attempts on a page", examples=[50])] = 50,
 ) -> AttemptsAnswer:
     """Newest first, with status, latency and the first bytes of each answer."""
     endpoint = await find_endpoint(session, caller.partner_id, endpoint_id)
