@@ -25,6 +25,7 @@ from temporalio.client import (
 from settings import Settings
 from workflows.options import LOANS_QUEUE
 from workflows.reconcile import AuditWorkflow, ReconcileWorkflow
+from workflows.service_loans import ServiceLoansWorkflow
 from workflows.sweep import SweepWorkflow
 from workflows.sync_positions import SyncPositionsWorkflow
 from workflows.upkeep import UpkeepWorkflow
@@ -46,6 +47,7 @@ def recurring(settings: Settings) -> Sequence[Recurring]:
     return (
         Recurring("audit", AuditWorkflow, settings.audit_every),
         Recurring("reconcile", ReconcileWorkflow, settings.reconcile_every),
+        Recurring("service-loans", ServiceLoansWorkflow, settings.service_every),
         Recurring("sweep", SweepWorkflow, settings.sweep_every),
         Recurring("sync-positions", SyncPositionsWorkflow, settings.sync_every),
         Recurring("upkeep", UpkeepWorkflow, settings.upkeep_every),

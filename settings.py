@@ -7,7 +7,7 @@ that name in ``/run/secrets``. Start-up checks name these variables when one of 
 import os
 from datetime import timedelta
 from decimal import Decimal
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -16,6 +16,8 @@ from eth_utils.address import to_checksum_address
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from activities.webhooks.addresses import AddressRules
+from activities.webhooks.urls import UrlRules
 from chain.finality import Finality
 from chain.lane_config import DEFAULT_FEE_CAP, DEFAULT_GAS_RESERVE
 from chain.types import Wei
@@ -158,6 +160,22 @@ class Settings(DatabaseSettings):
     upkeep_every: timedelta = timedelta(hours=6)
     """Between two looks at the partitions of the request log, and at what is due in the tables."""
 
+    webhook_ports: Annotated[tuple[int, ...], NoDecode, BeforeValidator(_addresses)] = (443,)
+    """Ports that a webhook's URL may name. In the sandbox profile (``key_mode``) any port, http and private addresses may be."""
+    webhook_refused_networks: Annotated[
+        tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_addresses)
+    ] = ()
+    """Public networks (CIDR) that are the operator's own: no webhook is sent there. Private ones are refused anyway."""
+    webhook_disable_after: timedelta = timedelta(days=5)
+    """For how long a webhook endpoint may fail, without a success, until it is disabled."""
+    webhook_secret_overlap: timedelta = timedelta(hours=24)
+    """How long the old secret of an endpoint signs beside the new one."""
+
+    service_every: timedelta = timedelta(minutes=5)
+    """How often the installments of loans are looked at."""
+    installment_notice: timedelta = timedelta(days=3)
+    """How long before an installment is due its partner is told."""
+
     public_url: str = "http://127.0.0.1:8000"
     problem_base: str = "https://loan-engine.dev/problems/"
 
@@ -184,6 +202,13 @@ class Settings(DatabaseSettings):
     @property
     def sealer(self) -> Sealer | None:
         return None if self.sealing_key is None else Sealer(bytes.fromhex(self.sealing_key.get_secret_value()))
+
+    @property
+    def webhook_urls(self) -> UrlRules:
+        """What the URL of a webhook may be: the API checks its form by them, and the worker also where it leads."""
+        sandbox = self.key_mode == "sandbox"
+        addresses = AddressRules(admit_private=sandbox, also_refused=self.webhook_refused_networks)
+        return UrlRules(addresses, ports=self.webhook_ports, sandbox=sandbox)
 
     @property
     def finality(self) -> Finality:

@@ -14,6 +14,7 @@ from activities.breakage import BreakageInterceptor
 from activities.credit_lines import CreditLineActivities
 from activities.fees import FeeActivities
 from activities.funding import FundingActivities
+from activities.installments import InstallmentActivities
 from activities.limits import LimitActivities
 from activities.loans import LoanActivities
 from activities.operators import OperatorActivities
@@ -31,22 +32,30 @@ from activities.settlement_changes import SettlementChanges
 from activities.sweeps import SweepActivities
 from activities.transactions import TransactionActivities
 from activities.upkeep import UpkeepActivities, UpkeepPart
+from activities.webhooks.deliveries import WebhookActivities
+from activities.webhooks.dispatcher import Dispatcher
+from activities.webhooks.transport import Transport
 from chain.engine_chain import EngineChain
 from chain.waiter import LegWaiter
+from models.sealing import Sealer
 from models.statuses import OperationKind
 from models.tables.session import Transaction, transactions
 from settings import Settings
 from workflows.borrow import BorrowWorkflow
+from workflows.deliver_webhook import DeliverWebhookWorkflow
 from workflows.operate import OperateWorkflow
-from workflows.options import LOANS_QUEUE, WAITING_QUEUE
+from workflows.options import LOANS_QUEUE, WAITING_QUEUE, WEBHOOKS_QUEUE
 from workflows.reconcile import AuditWorkflow, ReconcileWorkflow
 from workflows.repay import RepayWorkflow
+from workflows.service_loans import ServiceLoansWorkflow
 from workflows.sweep import SweepWorkflow
 from workflows.sync_positions import SyncPositionsWorkflow
 from workflows.upkeep import UpkeepWorkflow
 
 WAITING_SLOTS = 5_000
 STEP_SLOTS = 100
+DELIVERY_SLOTS = 2_000
+"""Far more than the places of any endpoint, so that slow ones do not fill them (activities/webhooks/gate.py)."""
 GRACE = timedelta(seconds=20)
 
 WORKFLOWS = (
@@ -55,6 +64,7 @@ WORKFLOWS = (
     RepayWorkflow,
     OperateWorkflow,
     ReconcileWorkflow,
+    ServiceLoansWorkflow,
     SweepWorkflow,
     SyncPositionsWorkflow,
     UpkeepWorkflow,
@@ -99,6 +109,7 @@ def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Wo
     legs = TransactionActivities(transaction, chain, waiter)
     funding = FundingActivities(transaction, chain)
     loans = LoanActivities(transaction)
+    installments = InstallmentActivities(transaction, chain, settings.installment_notice)
     limits = LimitActivities(transaction, chain, settings.pace, settings.residue_cap)
     operators = OperatorActivities(transaction, chain)
     outside = OutsideActivities(transaction, chain)
@@ -148,6 +159,7 @@ def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Wo
     waits: list[Callable[..., Any]] = [
         SettlementActivities(chain).await_settlement,
         funding.await_transfer,
+        installments.service_loans,
         legs.confirm_transaction,
         outside.follow_positions,
         reconciliation.look,
@@ -175,3 +187,25 @@ def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Wo
         deployment_config=deployment(settings),
     )
     return stories, waiting
+
+
+def webhooks_worker(
+    temporal: Client, settings: Settings, database: AsyncEngine, sealer: Sealer, transport: Transport
+) -> Worker:
+    """The ``webhooks`` role's workflows and tries."""
+    transaction = transactions(database)
+    deliveries = WebhookActivities(transaction, transport, sealer, settings.webhook_disable_after)
+    return Worker(
+        temporal,
+        task_queue=WEBHOOKS_QUEUE,
+        workflows=[DeliverWebhookWorkflow],
+        activities=[deliveries.attempt_delivery],
+        interceptors=[BreakageInterceptor(transaction)],
+        max_concurrent_activities=DELIVERY_SLOTS,
+        graceful_shutdown_timeout=GRACE,
+    )
+
+
+def dispatcher(temporal: Client, database: AsyncEngine) -> Dispatcher:
+    workflow = DeliverWebhookWorkflow.__name__
+    return Dispatcher(transactions(database), database.url, temporal, workflow, WEBHOOKS_QUEUE)

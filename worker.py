@@ -14,13 +14,16 @@ from enum import StrEnum
 
 import structlog
 from eth_typing import ChecksumAddress
+from sqlalchemy.ext.asyncio import AsyncEngine
 
+from activities.webhooks.transport import Transport
 from chain.client import ChainClient
 from chain.lane import SignerLane
 from chain.lane_config import LaneConfig
 from chain.signer import KeyFileSigner, KeyFileUnusable, Signer
 from chain.types import BlockNumber
 from chain.waiter import LegWaiter
+from models.sealing import Sealer
 from models.tables.session import open_database, transactions
 from schedules import keep_schedules, recurring
 from settings import Settings, SignerSettings
@@ -33,13 +36,14 @@ from startup import (
     read_settings,
 )
 from telemetry import Tracing, configure_logging
-from wiring import Parts, loans_workers
+from wiring import Parts, dispatcher, loans_workers, webhooks_worker
 
 
 class Role(StrEnum):
     ALL = "all"
     LOANS = "loans"
     LANE = "lane"
+    WEBHOOKS = "webhooks"
 
 
 def lane_config(settings: Settings) -> LaneConfig:
@@ -101,26 +105,58 @@ async def serve(role: Role, stop: asyncio.Event) -> None:
     async with AsyncExitStack() as stack:
         tracing = Tracing(f"worker-{role}", settings)
         stack.callback(tracing.close)
-        client = await stack.enter_async_context(ChainClient(settings.rpc_url.get_secret_value()))
         database = open_database(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
         stack.push_async_callback(database.dispose)
         tracing.watch_database(database)
         await check_database(database)
-        parts = Parts(settings, database, await describe_chain(settings, client))
-        if role in (Role.ALL, Role.LANE):
-            signer = load_signer(read_settings(SignerSettings), settings.platform_wallet)
-            lane = await stack.enter_async_context(lane_of(parts, signer))
-            lane.add_done_callback(lambda _: stop.set())
-        if role in (Role.ALL, Role.LOANS):
-            temporal = await connect_temporal(settings, tracing.plugins())
-            await ensure_search_attributes(temporal)
-            waiter = await stack.enter_async_context(LegWaiter(transactions(database), database.url))
-            for worker in loans_workers(temporal, parts, waiter):
-                await stack.enter_async_context(worker)
-            await keep_schedules(temporal, recurring(settings))
+        if role is not Role.WEBHOOKS:
+            client = await stack.enter_async_context(ChainClient(settings.rpc_url.get_secret_value()))
+            parts = Parts(settings, database, await describe_chain(settings, client))
+            if role in (Role.ALL, Role.LANE):
+                await _serve_lane(stack, parts, stop)
+            if role in (Role.ALL, Role.LOANS):
+                await _serve_loans(stack, parts, tracing)
+        if role in (Role.ALL, Role.WEBHOOKS) and (sealer := _sealer(role, settings)) is not None:
+            dispatching = await _serve_webhooks(stack, settings, database, sealer, tracing)
+            dispatching.add_done_callback(lambda _: stop.set())
         structlog.get_logger().info("worker ready", role=role)
         await stop.wait()
         structlog.get_logger().info("worker stops", role=role)
+
+
+async def _serve_lane(stack: AsyncExitStack, parts: Parts, stop: asyncio.Event) -> None:
+    signer = load_signer(read_settings(SignerSettings), parts.settings.platform_wallet)
+    lane = await stack.enter_async_context(lane_of(parts, signer))
+    lane.add_done_callback(lambda _: stop.set())
+
+
+async def _serve_loans(stack: AsyncExitStack, parts: Parts, tracing: Tracing) -> None:
+    temporal = await connect_temporal(parts.settings, tracing.plugins())
+    await ensure_search_attributes(temporal)
+    waiter = await stack.enter_async_context(LegWaiter(transactions(parts.database), parts.database.url))
+    for worker in loans_workers(temporal, parts, waiter):
+        await stack.enter_async_context(worker)
+    await keep_schedules(temporal, recurring(parts.settings))
+
+
+def _sealer(role: Role, settings: Settings) -> Sealer | None:
+    """Without a sealing key no webhook endpoint can be set up, and there is nothing to serve."""
+    sealer = settings.sealer
+    if sealer is None and role is Role.WEBHOOKS:
+        raise SettingAtFault("SEALING_KEY", "the secrets of webhook endpoints cannot be read without it")
+    if sealer is None:
+        structlog.get_logger().warning("webhooks are not served", setting="ENGINE_SEALING_KEY", problem="it is not set")
+    return sealer
+
+
+async def _serve_webhooks(
+    stack: AsyncExitStack, settings: Settings, database: AsyncEngine, sealer: Sealer, tracing: Tracing
+) -> asyncio.Task[None]:
+    """It knows no chain and no key. The task ends only by a bug."""
+    temporal = await connect_temporal(settings, tracing.plugins())
+    transport = await stack.enter_async_context(Transport(settings.webhook_urls))
+    await stack.enter_async_context(webhooks_worker(temporal, settings, database, sealer, transport))
+    return (await stack.enter_async_context(dispatcher(temporal, database))).running
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -20,7 +20,7 @@ from activities.operation_rows import (
     write_event,
 )
 from activities.outside_book import absorb_all, follow
-from activities.snapshots import loan_snapshot, refused_loan_snapshot
+from activities.snapshots import loan_snapshot, rejected_borrow
 from models import accounts
 from models.errors import InvariantBroken, NotStarted
 from models.messages.borrow import BorrowDecision, BorrowRequest, OpenedBorrow, ReverseLoan
@@ -70,8 +70,7 @@ class LoanActivities:
             if operation.decision is not None:
                 return stored_decision(operation)
             refuse(operation, asked.refusal)
-            snapshot = refused_loan_snapshot(operation, asked.refusal)
-            write_event(session, operation, EventType.LOAN_REJECTED, snapshot)
+            write_event(session, operation, EventType.LOAN_REJECTED, rejected_borrow(operation, asked.refusal))
             return BorrowDecision(kind=DecisionKind.REFUSED, refusal=asked.refusal)
 
     @activity.defn

@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.errors import InvariantBroken, NotStarted, RefusalPayload
+from models.events.payloads import EventData
 from models.ids import new_id
 from models.messages.common import LegBegun, Outcome
 from models.statuses import DecisionKind, EventType, OperationState
@@ -82,7 +83,9 @@ def finish(operation: Operation, outcome: Outcome) -> Outcome:
     return outcome
 
 
-def write_event(session: AsyncSession, operation: Operation, kind: EventType, snapshot: JsonObject) -> None:
+def write_event(
+    session: AsyncSession, operation: Operation, kind: EventType, data: EventData, installment: int | None = None
+) -> None:
     """The event of a state change, in the transaction that makes it; the row is also the outbox."""
     if operation.partner_id is None:
         raise InvariantBroken(f"operation {operation.id} has no partner to tell")
@@ -91,9 +94,12 @@ def write_event(session: AsyncSession, operation: Operation, kind: EventType, sn
             id=new_id("evt"),
             partner_id=operation.partner_id,
             operation_id=operation.id,
+            loan_id=data.about_loan,
             type=kind,
+            version=data.version,
+            installment=installment,
             trace_id=operation.trace_id,
-            payload={"operation_id": operation.id, "trace_id": operation.trace_id, **snapshot},
+            payload=data.model_dump(mode="json"),
         )
     )
 

@@ -28,7 +28,7 @@ from activities.repayment_rows import (
     newest_loan,
     take_loan,
 )
-from activities.snapshots import refused_loan_snapshot, repayment_snapshot
+from activities.snapshots import loan_snapshot, rejected_repayment, repayment_snapshot
 from chain import transactions
 from chain.engine_chain import EngineChain
 from chain.errors import RpcError
@@ -41,6 +41,7 @@ from models.errors import (
     RefusalPayload,
     RepaymentInProgress,
 )
+from models.events.payloads import EventData
 from models.ids import new_id
 from models.messages.common import OperationInput, Outcome, Pace, Refuse
 from models.messages.repay import (
@@ -144,7 +145,7 @@ class RepaymentActivities:
             if operation.decision is not None:
                 return stored_decision(operation)
             refuse(operation, asked.refusal)
-            snapshot = refused_loan_snapshot(operation, asked.refusal)
+            snapshot = rejected_repayment(operation, asked.refusal)
             write_event(session, operation, EventType.REPAYMENT_REJECTED, snapshot)
             return RepayDecision(kind=DecisionKind.REFUSED, refusal=asked.refusal)
 
@@ -218,7 +219,7 @@ class RepaymentActivities:
             else:
                 outcome = _close(session, rows, RepaymentState.APPLIED, EventType.REPAYMENT_APPLIED, None)
             if rows.loan.status is LoanStatus.REPAID:
-                snapshot = repayment_snapshot(rows.repayment, rows.loan)
+                snapshot = loan_snapshot(rows.loan, repayment=rows.repayment)
                 write_event(session, rows.operation, EventType.LOAN_REPAID, snapshot)
             return outcome
 
@@ -312,5 +313,11 @@ def _close(
     repayment.state, repayment.holds_loan, repayment.review_reason = state, False, None
     outcome = finish(rows.operation, Outcome(status=state, loan_id=rows.loan.id, problem=problem))
     repayment.closed_at = rows.operation.done_at
-    write_event(session, rows.operation, event, repayment_snapshot(repayment, rows.loan, problem))
+    write_event(session, rows.operation, event, _told(rows, event, problem))
     return outcome
+
+
+def _told(rows: RepaymentRows, event: EventType, problem: RefusalPayload | None) -> EventData:
+    if event is EventType.REPAYMENT_REJECTED and problem is not None:
+        return rejected_repayment(rows.operation, problem, rows.repayment)
+    return repayment_snapshot(rows.repayment, rows.loan, problem)

@@ -9,9 +9,9 @@ from temporalio import activity
 from activities.limit_book import reservation_of
 from activities.operation_rows import lock_operation, write_event
 from activities.snapshots import loan_snapshot, repayment_snapshot
+from models.events.payloads import EventData
 from models.messages.common import Done, OperationInput, UnderReview
 from models.statuses import EventType, LoanStatus, OperationKind, OperationState, RepaymentState, ReservationState
-from models.tables.base import JsonObject
 from models.tables.loans import Loan, Repayment
 from models.tables.operations import Event, Operation
 from models.tables.session import Transaction
@@ -54,7 +54,7 @@ class ReviewActivities:
             return Done()
 
 
-async def _mark(session: AsyncSession, operation: Operation, reason: str) -> tuple[EventType, JsonObject]:
+async def _mark(session: AsyncSession, operation: Operation, reason: str) -> tuple[EventType, EventData]:
     loan = await _lock_loan(session, operation)
     if operation.kind is OperationKind.BORROW:
         loan.status, loan.review_reason = LoanStatus.UNDER_REVIEW, reason

@@ -23,8 +23,10 @@ from api.routes import (
     admin_keys,
     admin_partners,
     admin_requests,
+    admin_webhooks,
     analytics,
     chain,
+    events,
     grants,
     health,
     loan_reads,
@@ -32,6 +34,7 @@ from api.routes import (
     me,
     operations,
     requests,
+    webhook_endpoints,
 )
 from settings import Settings
 from startup import SettingAtFault, read_settings
@@ -52,6 +55,8 @@ _TAGS = [
     {"name": "grants", "description": "Users' consent that this partner may borrow on their lines"},
     {"name": "me", "description": "The partner itself: what it may do, and what it has done"},
     {"name": "requests", "description": "The log of what was asked and answered"},
+    {"name": "events", "description": "What has happened, to be read on from where one was"},
+    {"name": "webhooks", "description": "Where events are sent to, signed as Standard Webhooks says"},
     {"name": "chain", "description": "Public reads of the chain"},
     {"name": "health", "description": "For load balancers"},
     {"name": "admin", "description": "For administrators: partners, their keys and grants, and who changed what"},
@@ -65,6 +70,8 @@ ROUTES = (
     grants,
     me,
     requests,
+    events,
+    webhook_endpoints,
     chain,
     health,
     admin_partners,
@@ -72,6 +79,7 @@ ROUTES = (
     admin_grants,
     admin_administrators,
     admin_requests,
+    admin_webhooks,
     analytics,
 )
 """In the order of the document."""

@@ -25,7 +25,7 @@ MetadataKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,40}$"
 MetadataValue = Annotated[str, StringConstraints(max_length=500, pattern=_NO_CONTROLS), NoSecret]
 
 
-def _example(**fields: Any) -> ConfigDict:
+def example(**fields: Any) -> ConfigDict:
     return ConfigDict(extra="forbid", strict=True, frozen=True, json_schema_extra={"examples": [fields]})
 
 
@@ -38,7 +38,7 @@ def _named_by_pattern(schema: dict[str, Any]) -> None:
 class BorrowBody(BaseModel):
     """A borrow of ``amount`` base units on a user's credit line, paid to the partner's settlement address less the fee."""
 
-    model_config = _example(
+    model_config = example(
         oaid_token_id="1",  # noqa: S106 - the id of a credit line, not a secret
         user_wallet="0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
         amount="5000000000",
@@ -116,7 +116,7 @@ class RepayBody(BaseModel):
 class GrantFields(BaseModel):
     """What a user consents to: this partner may borrow up to ``max_amount`` base units a loan on this line, until then."""
 
-    model_config = _example(
+    model_config = example(
         oaid_token_id="1",  # noqa: S106 - the id of a credit line, not a secret
         user_wallet="0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
         max_amount="10000000000",
@@ -136,7 +136,7 @@ class TypedDataBody(GrantFields):
 
 
 class GrantBody(GrantFields):
-    model_config = _example(
+    model_config = example(
         oaid_token_id="1",  # noqa: S106 - the id of a credit line, not a secret
         user_wallet="0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
         max_amount="10000000000",

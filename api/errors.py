@@ -279,6 +279,16 @@ class ChainUnavailable(Unavailable):
         super().__init__("The node of the chain does not answer now. Repeat the request later.")
 
 
+class WebhooksNotConfigured(Unavailable):
+    code = "webhooks_not_configured"
+    title = "This deployment cannot keep webhook secrets"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The operator has set no sealing key, so no secret can be kept. Read GET /v1/events meanwhile."
+        )
+
+
 class NotReady(Unavailable):
     code = "not_ready"
     title = "Something that the engine needs is away"

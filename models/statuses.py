@@ -66,6 +66,9 @@ class AdminActionKind(StrEnum):
     APPLY_SETTLEMENT_ADDRESS = "APPLY_SETTLEMENT_ADDRESS"
     CANCEL_SETTLEMENT_ADDRESS = "CANCEL_SETTLEMENT_ADDRESS"
     IMPORT_PARTNER = "IMPORT_PARTNER"
+    ENABLE_WEBHOOK_ENDPOINT = "ENABLE_WEBHOOK_ENDPOINT"
+    DISABLE_WEBHOOK_ENDPOINT = "DISABLE_WEBHOOK_ENDPOINT"
+    REDELIVER_EVENTS = "REDELIVER_EVENTS"
 
 
 class SettlementChangeState(StrEnum):
@@ -243,19 +246,65 @@ class EventType(StrEnum):
     REPAYMENT_FAILED = "repayment.failed"
     REPAYMENT_REFUNDED = "repayment.refunded"
     REPAYMENT_DELAYED = "repayment.delayed"
+    LOAN_INSTALLMENT_DUE = "loan.installment_due"
+    LOAN_INSTALLMENT_MISSED = "loan.installment_missed"
+    PING = "ping"
+    """A partner tries an endpoint; it tells of nothing."""
     INCIDENT_OPENED = "incident.opened"
     """For operators: it belongs to no partner and no operation."""
 
 
-TERMINAL_EVENTS = frozenset(EventType) - {
-    EventType.LOAN_DELAYED,
-    EventType.LOAN_REPAID,
-    EventType.LOAN_DEFAULTED,
-    EventType.LOAN_LIQUIDATED,
-    EventType.REPAYMENT_DELAYED,
-    EventType.INCIDENT_OPENED,
-}
+INSTALLMENT_EVENTS = frozenset({EventType.LOAN_INSTALLMENT_DUE, EventType.LOAN_INSTALLMENT_MISSED})
+"""An operation has one of each for each of its installments, and of every other type at most one."""
+
+EVENTS_WITHOUT_OPERATION = frozenset({EventType.INCIDENT_OPENED, EventType.PING})
+
+TERMINAL_EVENTS = (
+    frozenset(EventType)
+    - INSTALLMENT_EVENTS
+    - {
+        EventType.LOAN_DELAYED,
+        EventType.LOAN_REPAID,
+        EventType.LOAN_DEFAULTED,
+        EventType.LOAN_LIQUIDATED,
+        EventType.REPAYMENT_DELAYED,
+        EventType.PING,
+        EventType.INCIDENT_OPENED,
+    }
+)
 """Each finished operation has exactly one of these (invariant 7)."""
+
+
+class EndpointState(StrEnum):
+    ENABLED = "ENABLED"
+    DISABLED = "DISABLED"
+    DELETED = "DELETED"
+
+
+class DisabledBecause(StrEnum):
+    """Why nothing is sent to a webhook endpoint any more."""
+
+    PARTNER = "PARTNER"
+    ADMINISTRATOR = "ADMINISTRATOR"
+    GONE = "GONE"
+    """It answered 410."""
+    FAILING = "FAILING"
+    """Nothing it was sent succeeded for days."""
+
+
+class DeliveryState(StrEnum):
+    """PENDING → RUNNING, once its workflow has started → DELIVERED, FAILED or STOPPED; a redelivery makes it PENDING again."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    DELIVERED = "DELIVERED"
+    FAILED = "FAILED"
+    """Every try of the schedule has failed."""
+    STOPPED = "STOPPED"
+    """Its endpoint was disabled or deleted."""
+
+
+OPEN_DELIVERIES = frozenset({DeliveryState.PENDING, DeliveryState.RUNNING})
 
 
 class OperatorActionKind(StrEnum):
@@ -284,6 +333,8 @@ class IncidentKind(StrEnum):
     REFUND_REFUSED = "REFUND_REFUSED"
     RATE_LIMITS_LOCAL = "RATE_LIMITS_LOCAL"
     """The store that the API processes share for rate limits is away: each counts by itself."""
+    WEBHOOK_ENDPOINT_FAILING = "WEBHOOK_ENDPOINT_FAILING"
+    """Nothing that was sent to a partner's endpoint succeeded for days, so it was disabled."""
     UPKEEP_FAILED = "UPKEEP_FAILED"
     """A part of the daily upkeep of the tables was not done."""
 

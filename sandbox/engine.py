@@ -25,7 +25,7 @@ from settings import ENV_PREFIX, surroundings
 ROOT = Path(__file__).resolve().parents[1]
 API = "api"
 WORKER = "worker"
-Role = Literal["all", "loans", "lane"]
+Role = Literal["all", "loans", "lane", "webhooks"]
 READY = b"worker ready"
 # A worker lets its steps finish for twenty seconds.
 STOPS = ((signal.SIGTERM, 30),)

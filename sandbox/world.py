@@ -4,6 +4,7 @@ The chain, the database and Temporal belong together: a loan that one of them kn
 finish. So either all are as the manifest says, or all are made afresh.
 """
 
+import secrets
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
@@ -15,8 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from chain.client import ChainClient
 from contracts.funding import OpenedLine
+from models.sealing import KEY_BYTES
 from models.tables.session import open_database
-from sandbox.accounts import Accounts, address_of, sandbox_accounts
+from sandbox.accounts import Accounts, address_of, sandbox_accounts, write_private
 from sandbox.engine import API, WORKER, Engine, EngineConfig
 from sandbox.manifest import Manifest
 from sandbox.seed import SeededChain, fund_float, mined_at_once, seed_chain, seed_partner
@@ -32,6 +34,7 @@ Lines = tuple[OpenedLine, OpenedLine]
 PARTS = ("postgres", "temporal", "valkey", "anvil", "engine")
 MANIFEST = "manifest.json"
 SIGNER_KEY = "signer.key"
+SEALING_KEY = "sealing.key"
 DATABASE = "loan_engine"
 API_PORT = 8000
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
@@ -123,7 +126,7 @@ class _Opening:
             chain, lines = await self._seed(parts, accounts)
         else:
             chain, lines = SeededChain(parts.client, kept.contracts, accounts), kept.lines
-        config = _config(parts, chain, self.folder / SIGNER_KEY, self.settings)
+        config = _config(parts, chain, self.folder, self.settings)
         engine = await self.opened.enter_async_context(Engine.open(self.folder / "engine", config, API_PORT))
         with self.doing("Database migrations"):
             await engine.migrate()
@@ -153,7 +156,7 @@ class _Opening:
         return manifest
 
 
-def _config(parts: _Parts, chain: SeededChain, signer_key_file: Path, settings: Mapping[str, str]) -> EngineConfig:
+def _config(parts: _Parts, chain: SeededChain, folder: Path, settings: Mapping[str, str]) -> EngineConfig:
     return EngineConfig(
         database_url=parts.stack.postgres.database_url(DATABASE),
         temporal_address=parts.stack.temporal_address,
@@ -161,8 +164,15 @@ def _config(parts: _Parts, chain: SeededChain, signer_key_file: Path, settings: 
         chain_id=parts.stack.anvil.chain_id,
         contracts=chain.contracts,
         platform_wallet=address_of(chain.accounts.platform),
-        signer_key_file=signer_key_file,
+        signer_key_file=folder / SIGNER_KEY,
         rate_limit_url=parts.stack.valkey_url,
         treasuries=(address_of(chain.accounts.treasury),),
-        settings=settings,
+        settings={"SEALING_KEY": _sealing_key(folder / SEALING_KEY), **settings},
     )
+
+
+def _sealing_key(path: Path) -> str:
+    """The one that secrets in the database are sealed with, made with the sandbox; whoever starts it afresh has none to open."""
+    if not path.exists():
+        write_private(path, secrets.token_hex(KEY_BYTES))
+    return path.read_text()

@@ -35,6 +35,7 @@ from models.tables.loans import Loan, Repayment, Reservation, SolvencyPosition
 from models.tables.operations import Event, Operation
 from models.tables.partners import CreditLineGrant, Partner, PartnerDay, SettlementAddress
 from models.tables.transactions import ChainSigner, ChainTransaction, InboundTransfer
+from models.tables.webhooks import WebhookEndpoint
 
 USD = 10**6
 CHAIN_ID = 31337
@@ -109,9 +110,15 @@ async def new_system_operation(session: AsyncSession) -> Operation:
     return await _added(session, row)
 
 
-async def new_event(session: AsyncSession, operation: Operation, kind: str) -> Event:
-    row = Event(id=unique("evt"), partner_id=operation.partner_id, operation_id=operation.id, type=kind, payload={})
-    return await _added(session, row)
+async def new_event(session: AsyncSession, operation: Operation, kind: str, **changes: Any) -> Event:
+    fields = {"id": unique("evt"), "partner_id": operation.partner_id, "operation_id": operation.id}
+    return await _added(session, Event(**{**fields, "type": kind, "payload": {}} | changes))
+
+
+async def new_endpoint(session: AsyncSession, partner: Partner, **changes: Any) -> WebhookEndpoint:
+    """ENABLED for everything, with a secret that nobody can read."""
+    fields = {"id": unique("we"), "partner_id": partner.id, "url": "https://first.example.com/", "secret": b"sealed"}
+    return await _added(session, WebhookEndpoint(**fields | changes))
 
 
 async def new_grant(session: AsyncSession, partner: Partner, **changes: Any) -> CreditLineGrant:

@@ -24,3 +24,20 @@ HEARTBEAT_TIMEOUT = timedelta(seconds=12)
 """How long the waits of a worker that was killed stay unattended; they beat every few seconds (activities/heartbeats.py)."""
 WAIT_MARGIN = timedelta(minutes=2)
 """What a waiting activity may take beyond its own patience before Temporal starts it anew."""
+
+WEBHOOKS_QUEUE = "webhooks"
+"""Deliveries: slow and hostile endpoints hurt nobody else."""
+DELIVERY_TIMEOUT = timedelta(seconds=50)
+"""For a wait in the endpoint's line, a request of 15 s and two transactions; a worker that was killed is replaced after that."""
+DELIVERY_SCHEDULE = (
+    timedelta(seconds=5),
+    timedelta(minutes=5),
+    timedelta(minutes=30),
+    timedelta(hours=2),
+    timedelta(hours=5),
+    timedelta(hours=10),
+    timedelta(hours=14),
+    timedelta(hours=20),
+    timedelta(hours=24),
+)
+"""Between two tries of a delivery: three days and a half in all (Standard Webhooks)."""

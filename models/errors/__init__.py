@@ -83,6 +83,13 @@ from models.errors.tree import (
     every_refusal,
     raise_first,
 )
+from models.errors.webhooks import (
+    EventNotFound,
+    TooManyWebhookEndpoints,
+    WebhookEndpointDisabled,
+    WebhookEndpointNotFound,
+    WebhookUrlRefused,
+)
 
 __all__ = [
     "AdministrationRefused",
@@ -96,6 +103,7 @@ __all__ = [
     "DailyLimitExceeded",
     "DebtCeilingExceeded",
     "EngineError",
+    "EventNotFound",
     "GrantExpired",
     "GrantInvalid",
     "GrantNonceUsed",
@@ -149,6 +157,7 @@ __all__ = [
     "SigningSecretMissing",
     "StoppedBeforeSending",
     "TermsInvalid",
+    "TooManyWebhookEndpoints",
     "TotalLimitExceeded",
     "TransferAlreadyClaimed",
     "TransferAmbiguous",
@@ -158,6 +167,9 @@ __all__ = [
     "TransferNotOurs",
     "TransferSenderUnknown",
     "WalletNotOwner",
+    "WebhookEndpointDisabled",
+    "WebhookEndpointNotFound",
+    "WebhookUrlRefused",
     "every_refusal",
     "raise_first",
 ]

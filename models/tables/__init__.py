@@ -10,6 +10,7 @@ from models.tables import (
     partners,
     requests,
     transactions,
+    webhooks,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "partners",
     "requests",
     "transactions",
+    "webhooks",
 ]

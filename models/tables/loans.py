@@ -91,6 +91,7 @@ class Loan(Base):
         Index("ix_loans_partner_line", "partner_id", "oaid_token_id", "created_at", "id"),
         Index("ix_loans_partner_status", "partner_id", "status", "created_at", "id"),
         Index("ix_loans_partner_wallet", "partner_id", "user_wallet", "created_at", "id"),
+        Index("ix_loans_service", "service_at", postgresql_where=text("status = 'ACTIVE'")),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -123,6 +124,8 @@ class Loan(Base):
     created_at: Mapped[CreatedAt]
     activated_at: Mapped[datetime | None]
     closed_at: Mapped[datetime | None]
+    service_at: Mapped[datetime | None]
+    """When its installments must be looked at next, while it is ACTIVE; not set: now."""
 
 
 class Reservation(Base):

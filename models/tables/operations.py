@@ -6,7 +6,15 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index,
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.statuses import TERMINAL_EVENTS, DecisionKind, EventType, OperationKind, OperationState
+from models.statuses import (
+    EVENTS_WITHOUT_OPERATION,
+    INSTALLMENT_EVENTS,
+    TERMINAL_EVENTS,
+    DecisionKind,
+    EventType,
+    OperationKind,
+    OperationState,
+)
 from models.tables.base import NULLABLE_JSON, Base, CreatedAt, JsonObject, Words, in_words, sql_words
 
 
@@ -64,13 +72,25 @@ class Operation(Base):
 class Event(Base):
     """What partners are told: written in the transaction that changes the state it tells of, and delivered from here.
 
-    An incident is told to operators alone, and belongs to no partner.
+    ``sequence`` is drawn by a trigger under a lock of the partner's, which is held until the commit: so a partner's events
+    become visible in its order, and who reads on from the last one that was seen misses none. ``fanned_out_at`` is when it was
+    handed to the partner's webhook endpoints. An incident is told to operators alone, and belongs to no partner.
     """
 
     __tablename__ = "events"
     __table_args__ = (
         in_words("type", EventType),
-        UniqueConstraint("operation_id", "type"),
+        Index(
+            "uq_events_one_of_a_type", "operation_id", "type", unique=True, postgresql_where=text("installment IS NULL")
+        ),
+        Index(
+            "uq_events_one_per_installment",
+            "operation_id",
+            "type",
+            "installment",
+            unique=True,
+            postgresql_where=text("installment IS NOT NULL"),
+        ),
         Index(
             "uq_events_one_terminal",
             "operation_id",
@@ -78,15 +98,32 @@ class Event(Base):
             postgresql_where=text(f"type IN ({sql_words(*TERMINAL_EVENTS)})"),
         ),
         Index("ix_events_partner", "partner_id", "sequence"),
+        Index("ix_events_loan", "loan_id", "sequence", postgresql_where=text("loan_id IS NOT NULL")),
+        Index(
+            "ix_events_outbox",
+            "sequence",
+            postgresql_where=text("fanned_out_at IS NULL AND partner_id IS NOT NULL"),
+        ),
         CheckConstraint("(type = 'incident.opened') = (partner_id IS NULL)", name="partner_unless_incident"),
-        CheckConstraint("(type = 'incident.opened') = (operation_id IS NULL)", name="operation_unless_incident"),
+        CheckConstraint(
+            f"(type IN ({sql_words(*EVENTS_WITHOUT_OPERATION)})) = (operation_id IS NULL)",
+            name="operation_unless_incident",
+        ),
+        CheckConstraint(
+            f"(type IN ({sql_words(*INSTALLMENT_EVENTS)})) = (installment IS NOT NULL)",
+            name="installment_where_it_is_told",
+        ),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     sequence: Mapped[int] = mapped_column(BigInteger, Identity(always=True), unique=True)
     partner_id: Mapped[str | None] = mapped_column(ForeignKey("partners.id"))
     operation_id: Mapped[str | None] = mapped_column(ForeignKey("operations.id"))
+    loan_id: Mapped[str | None]
     type: Mapped[EventType] = mapped_column(Words(EventType))
+    version: Mapped[int] = mapped_column(server_default="1")
+    installment: Mapped[int | None]
     trace_id: Mapped[str | None]
     payload: Mapped[JsonObject] = mapped_column(JSONB)
     created_at: Mapped[CreatedAt]
+    fanned_out_at: Mapped[datetime | None]

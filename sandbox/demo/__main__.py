@@ -13,6 +13,7 @@ from contracts.deploy import SandboxError as ContractsError
 from sandbox.demo.checks import check, read_limits
 from sandbox.demo.links import TRY_AMOUNT, borrow_command, links, write_env_file
 from sandbox.demo.partner import PartnerClient
+from sandbox.demo.receiver import receiving
 from sandbox.demo.story import Story, Told, finish_interrupted
 from sandbox.demo.tables import balances_table, checks_lines
 from sandbox.demo.view import View, view
@@ -47,19 +48,27 @@ class Demo:
                     await opened.aclose()
 
     async def _show(self, sandbox: Sandbox) -> None:
-        async with PartnerClient.connect(sandbox.engine.api_url, sandbox.manifest.partner_key) as partner:
+        async with (
+            PartnerClient.connect(sandbox.engine.api_url, sandbox.manifest.partner_key) as partner,
+            receiving(partner) as receiver,
+        ):
             line = await sandbox.free_line(0)
             before = await read_limits(sandbox)
-            told = await Story(sandbox, partner, self.view, line, sandbox.chain.accounts.users[0]).tell()
+            told = await Story(sandbox, partner, self.view, line, sandbox.chain.accounts.users[0], receiver).tell()
             self.view.write("\nBalances in USDC")
             self.view.show(balances_table(told))
             checks = await check(sandbox, told, before)
             self.view.write(checks_lines(checks))
             self.right = all(each.right for each in checks)
             await self._offer(sandbox, partner, told)
-        if not self.once:
-            self.view.write("\nAll of it stays up until you press Ctrl-C.")
-            await asyncio.Event().wait()
+            if not self.once:
+                self.view.write(
+                    "\nAll of it stays up until you press Ctrl-C. Webhooks that come to the partner are shown here."
+                )
+                receiver.show = lambda heard: self.view.write(
+                    f"  ⇐ {heard.type}  {heard.id}  {heard.operation_id or ''}"
+                )
+                await asyncio.Event().wait()
 
     async def _offer(self, sandbox: Sandbox, partner: PartnerClient, told: Told) -> None:
         """Links, and a borrow to try on the line of the second user, who has to consent to it first."""

@@ -16,6 +16,7 @@ from sandbox.services.process import SandboxError
 
 GRANT_LIFE = timedelta(days=30)
 LOOK_SECONDS = 1
+RECEIVER = "the demo's receiver"
 
 
 class ProblemAnswered(SandboxError):
@@ -77,6 +78,19 @@ class PartnerClient:
 
     async def payoff(self, partner_loan_id: str) -> PayoffAnswer:
         return PayoffAnswer.model_validate(await self._get(f"/v1/loans/{partner_loan_id}/payoff"))
+
+    async def listen_at(self, url: str) -> tuple[str, str]:
+        """Has events sent there and to no other receiver of the demo; the endpoint's id and its secret."""
+        for known in (await self._get("/v1/webhook-endpoints"))["endpoints"]:
+            if known["description"] == RECEIVER:
+                await self.stop_listening(known["endpoint_id"])
+        made = await self._post("/v1/webhook-endpoints", {"url": url, "description": RECEIVER})
+        return made["endpoint_id"], made["secret"]
+
+    async def stop_listening(self, endpoint_id: str) -> None:
+        response = await self._http.delete(f"/v1/webhook-endpoints/{endpoint_id}")
+        if not response.is_success:
+            raise ProblemAnswered(response)
 
     async def _get(self, path: str) -> dict[str, Any]:
         return _json(await self._http.get(path))

@@ -14,11 +14,12 @@ from chain.contracts.senior_pool import SeniorPool
 from chain.types import BlockNumber
 from contracts.funding import OpenedLine
 from models.money import format_usdc
-from models.statuses import LIVE_STATES, LoanStatus, OperationKind, OperationState, TransactionState
+from models.statuses import LIVE_STATES, EventType, LoanStatus, OperationKind, OperationState, TransactionState
 from models.tables.operations import Operation
 from models.tables.session import transactions
 from sandbox.accounts import address_of
 from sandbox.demo.partner import PartnerClient
+from sandbox.demo.receiver import Receiver
 from sandbox.demo.view import Step, View
 from sandbox.seed import USDC
 from sandbox.services.process import SandboxError
@@ -81,6 +82,7 @@ class Story:
     view: View
     line: OpenedLine
     user: LocalAccount
+    receiver: Receiver
 
     async def tell(self) -> Told:
         head = await self.sandbox.chain.client.head()
@@ -125,6 +127,7 @@ class Story:
                 step.note += f": fee {fee}, payout {payout} USDC"
         await self._follow(answer.operation_id)
         await self._expect(loan_id, LoanStatus.ACTIVE)
+        await self._hear(answer.operation_id, EventType.LOAN_BORROWED)
         return answer.operation_id
 
     async def _pay_off(self, loan_id: str) -> str:
@@ -137,6 +140,8 @@ class Story:
             step.note = f"{answer.decision}: pulled from the settlement address"
         await self._follow(answer.operation_id)
         await self._expect(loan_id, LoanStatus.REPAID)
+        for kind in (EventType.REPAYMENT_APPLIED, EventType.LOAN_REPAID):
+            await self._hear(answer.operation_id, kind)
         return answer.operation_id
 
     async def _follow(self, operation_id: str) -> OperationAnswer:
@@ -170,6 +175,16 @@ class Story:
             step.note = str(loan.status)
             if loan.status is not status:
                 raise DemoFailed(f"the loan is {loan.status}, where it should be {status}")
+
+    async def _hear(self, operation_id: str, kind: EventType) -> None:
+        """The event that the engine sends to the partner's own receiver, which verifies it."""
+        with self.view.step(f"webhook: {kind}") as step:
+            try:
+                async with asyncio.timeout(PATIENCE.total_seconds()):
+                    heard = await self.receiver.wait_for(operation_id, kind)
+            except TimeoutError:
+                raise DemoFailed(f"no {kind} of {operation_id} came within {PATIENCE}") from None
+            step.note = f"{heard.id}: the signature holds"
 
 
 _WAYS = {

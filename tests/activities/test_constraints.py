@@ -92,7 +92,7 @@ async def test_one_terminal_event_for_each_operation(transaction: Transaction) -
     ends = [partial(told, kind=kind) for kind in (EventType.LOAN_BORROWED, EventType.LOAN_FAILED)]
     assert await race(transaction, *ends) == one_of(2, "uq_events_one_terminal")
     delayed = partial(told, kind=EventType.LOAN_DELAYED)
-    assert await race(transaction, delayed, delayed) == one_of(2, "uq_events_operation_id_type")
+    assert await race(transaction, delayed, delayed) == one_of(2, "uq_events_one_of_a_type")
 
 
 # Partners, addresses, grants

@@ -66,6 +66,16 @@ def _payoff(_: Things) -> dict[str, Any]:
     return {"payoff": True}
 
 
+def _url(_: Things) -> dict[str, Any]:
+    return {"url": "https://hooks.example.com/"}
+
+
+def _days(_: Things) -> dict[str, Any]:
+    return {"from": "2026-01-01T00:00:00Z", "to": "2026-01-04T00:00:00Z"}
+
+
+_NO_ENDPOINT = (404, "webhook_endpoint_not_found")
+
 RIGHTS: Mapping[str, Right] = {
     "borrow": Partners(Scope.BORROW, (422, "grant_required"), _borrow),
     "repay": Partners(Scope.REPAY, (404, "loan_not_found"), _payoff),
@@ -84,6 +94,20 @@ RIGHTS: Mapping[str, Right] = {
     "getMe": Partners(Scope.READ, (200, None)),
     "getStats": Partners(Scope.READ, (200, None)),
     "listCreditLines": Anybody(),
+    "listEvents": Partners(Scope.READ, (200, None)),
+    "getEvent": Partners(Scope.READ, (404, "event_not_found")),
+    "redeliverEvent": Partners(Scope.BORROW, (404, "event_not_found")),
+    "createWebhookEndpoint": Partners(Scope.BORROW, (503, "webhooks_not_configured"), _url),
+    "listWebhookEndpoints": Partners(Scope.READ, (200, None)),
+    "getWebhookEndpoint": Partners(Scope.READ, _NO_ENDPOINT),
+    "changeWebhookEndpoint": Partners(Scope.BORROW, _NO_ENDPOINT, _url),
+    "deleteWebhookEndpoint": Partners(Scope.BORROW, _NO_ENDPOINT),
+    "enableWebhookEndpoint": Partners(Scope.BORROW, _NO_ENDPOINT),
+    "disableWebhookEndpoint": Partners(Scope.BORROW, _NO_ENDPOINT),
+    "rotateWebhookSecret": Partners(Scope.BORROW, _NO_ENDPOINT),
+    "testWebhookEndpoint": Partners(Scope.BORROW, _NO_ENDPOINT),
+    "listWebhookAttempts": Partners(Scope.READ, _NO_ENDPOINT),
+    "redeliverEvents": Partners(Scope.BORROW, _NO_ENDPOINT, _days),
     "getCreditLine": Anybody(),
     "getPosition": Anybody(),
     "live": Anybody(),
@@ -99,6 +123,8 @@ RIGHTS: Mapping[str, Right] = {
             "deactivatePartner",
             "disableAdministrator",
             "getLatency",
+            "disablePartnerWebhookEndpoint",
+            "enablePartnerWebhookEndpoint",
             "getPartner",
             "getRefusals",
             "getUtilisation",
@@ -110,9 +136,13 @@ RIGHTS: Mapping[str, Right] = {
             "listAllRequests",
             "listKeys",
             "listPartnerGrants",
+            "listPartnerWebhookAttempts",
+            "listPartnerWebhookEndpoints",
             "listPartners",
             "listSettlementChanges",
             "reactivatePartner",
+            "redeliverPartnerEvent",
+            "redeliverPartnerEvents",
             "recordGrant",
             "requestSettlementChange",
             "revokeAdminKey",

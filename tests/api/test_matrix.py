@@ -17,7 +17,7 @@ from api.app import create_app
 from api.keys import new_admin_key, new_key
 from models.ids import defaulted_key, new_id, operation_id
 from models.sealing import KEY_BYTES
-from models.statuses import OperationKind, PartnerStatus, Scope
+from models.statuses import EventType, OperationKind, PartnerStatus, Scope
 from models.tables.administration import Administrator, AdminKey
 from models.tables.partners import ApiKey, Partner
 from models.tables.requests import RequestLog
@@ -25,7 +25,7 @@ from settings import Settings
 from tests.api.desk import Desk, new_partner
 from tests.api.rights import RIGHTS, Administrators, Anybody, Partners, Right, Things
 from tests.api.test_openapi import offline_settings
-from tests.factories import new_loan, new_operation
+from tests.factories import new_endpoint, new_event, new_loan, new_operation
 
 METHODS = ("delete", "get", "patch", "post", "put")
 PLACEHOLDER = "x" * 12
@@ -159,12 +159,17 @@ async def things(desk: Desk) -> Things:
             session, partner, id=operation_id(OperationKind.BORROW, first, defaulted_key(name)), partner_loan_id=name
         )
         loan = await new_loan(session, operation, id=new_id("loan"), partner_loan_id=name, user_wallet=desk.user)
+        event = await new_event(session, operation, EventType.LOAN_BORROWED, id=new_id("evt"))
+        endpoint = await new_endpoint(session, partner, id=new_id("we"))
     return {
         "oaid_token_id": str(desk.world.line.credit_line_id),
         "position_id": str(desk.world.line.position_id),
         "user_wallet": desk.user,
         "partner_loan_id": name,
         "loan_id": loan.id,
+        "event_id": event.id,
+        "endpoint_id": endpoint.id,
+        "endpoint_url": endpoint.url,
         "operation_id": operation.id,
         "settlement_address": partner.settlement_address,
         "grant_id": grant["grant_id"],

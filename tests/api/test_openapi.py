@@ -22,6 +22,7 @@ from api.app import create_app
 from api.bodies import BorrowBody, GrantBody, RepayBody, TypedDataBody
 from api.docs import ENDINGS, kinds_by_code, sample
 from api.problems import PROBLEM_JSON, Problem
+from api.webhook_forms import EndpointBody, EndpointChangeBody, RedeliverBody
 from settings import Settings
 
 ADDRESS = "0x" + "11" * 20
@@ -150,8 +151,10 @@ ADMIN_BODIES = [
     SettlementChangeBody,
 ]
 
+WEBHOOK_BODIES: list[type[Any]] = [EndpointBody, EndpointChangeBody, RedeliverBody]
 
-@pytest.mark.parametrize("body", [BorrowBody, RepayBody, TypedDataBody, GrantBody, *ADMIN_BODIES])
+
+@pytest.mark.parametrize("body", [BorrowBody, RepayBody, TypedDataBody, GrantBody, *WEBHOOK_BODIES, *ADMIN_BODIES])
 def test_the_examples_of_bodies_are_valid_bodies(body: type[Any]) -> None:
     examples = TypeAdapter(body).json_schema()["examples"]
     assert examples

@@ -51,5 +51,8 @@ def test_which_events_end_an_operation() -> None:
         EventType.LOAN_DEFAULTED,
         EventType.LOAN_LIQUIDATED,
         EventType.REPAYMENT_DELAYED,
+        EventType.LOAN_INSTALLMENT_DUE,
+        EventType.LOAN_INSTALLMENT_MISSED,
+        EventType.PING,
         EventType.INCIDENT_OPENED,
     }

@@ -124,4 +124,4 @@ async def test_workers_are_unversioned_where_nothing_is_set(build_engine: BuildE
 
 
 async def _is_active(engine: Engine, operation_id: str) -> bool:
-    return (await engine.operation(operation_id))["outcome"]["status"] == "ACTIVE"
+    return bool((await engine.operation(operation_id))["outcome"]["status"] == "ACTIVE")
