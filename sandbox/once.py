@@ -7,6 +7,7 @@ worth as little as the chain.
 import asyncio
 import json
 import sys
+from datetime import timedelta
 
 from eth_typing import ChecksumAddress
 from sqlalchemy import select
@@ -20,6 +21,9 @@ from sandbox.errors import SandboxError
 from sandbox.seed import PARTNER_ID, mined_at_once, seed_chain, seed_partner, send_float
 from settings import Settings, SignerSettings
 from startup import SettingAtFault, read_settings
+
+BLOCK_TIME = timedelta(seconds=1)
+"""As docker-compose.yml has it, to which the chain goes back afterwards."""
 
 
 async def fill(settings: Settings, signer: SignerSettings) -> dict[str, str]:
@@ -39,13 +43,13 @@ async def fill(settings: Settings, signer: SignerSettings) -> dict[str, str]:
 async def _fill_chain(client: ChainClient, settings: Settings, accounts: Accounts) -> dict[str, str]:
     """The float is sent last, so that a chain without it is one that was left half filled."""
     (vault,) = await client.code([settings.vault_address])
-    if vault:
+    if vault and await client.nonce(address_of(accounts.treasury), "latest"):
         return {}
     if await client.nonce(address_of(accounts.owner), "latest"):
         raise SandboxError(
             "the chain holds other contracts, or half of them: 'docker compose down --volumes' removes it"
         )
-    async with mined_at_once(client, None):
+    async with mined_at_once(client, BLOCK_TIME):
         chain = await seed_chain(client, accounts)
         lines = [await chain.open_line(user) for user in (0, 1)]
         await send_float(chain)
