@@ -32,6 +32,11 @@ def _addresses(value: object) -> object:
     return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
 
 
+def _nothing(value: object) -> object:
+    """A variable that is there and empty is one that is not set, since Compose cannot leave one out."""
+    return None if value == "" else value
+
+
 def _valkey_url(value: SecretStr) -> SecretStr:
     if not value.get_secret_value().startswith(("valkey://", "valkeys://", "redis://", "rediss://")):
         raise ValueError("must begin with valkey:// or valkeys://")
@@ -68,10 +73,10 @@ class Settings(DatabaseSettings):
     temporal_address: str = "127.0.0.1:7233"
     temporal_namespace: str = "default"
 
-    worker_deployment: Annotated[str, Field(pattern=r"^[^.\s]+$")] | None = None
+    worker_deployment: Annotated[Annotated[str, Field(pattern=r"^[^.\s]+$")] | None, BeforeValidator(_nothing)] = None
     """The name under which Temporal knows the workers of the role ``loans`` as builds of one deployment. With ``build_id``:
     an operation stays with the build that began it. Where neither is set, workers are unversioned."""
-    build_id: Annotated[str, Field(pattern=r"^\S+$")] | None = None
+    build_id: Annotated[Annotated[str, Field(pattern=r"^\S+$")] | None, BeforeValidator(_nothing)] = None
     """Which build of the deployment this is: the commit, or the image's tag. New operations go to the build that was made current."""
 
     rpc_url: SecretStr
@@ -133,7 +138,10 @@ class Settings(DatabaseSettings):
     refund_minimum: int = Field(default=1_000_000, ge=1)
     """The least that is given back by itself, in base units; less waits for a claim or a person."""
 
-    otlp_endpoint: str | None = None
+    alive_file: Path | None = None
+    """A file that a worker touches every few seconds while its event loop turns, for ``python alive.py FILE``."""
+
+    otlp_endpoint: Annotated[str | None, BeforeValidator(_nothing)] = None
     """``http://host:4317``: where spans go by OTLP over gRPC. Nothing is traced where it is not set."""
     trace_percent: int = Field(default=100, ge=0, le=100)
     """Of the requests whose caller has not decided by its own ``traceparent``, how many are traced."""

@@ -45,6 +45,7 @@ from workflows.borrow import BorrowWorkflow
 from workflows.deliver_webhook import DeliverWebhookWorkflow
 from workflows.operate import OperateWorkflow
 from workflows.options import LOANS_QUEUE, WAITING_QUEUE, WEBHOOKS_QUEUE
+from workflows.pinned import PinnedBorrowWorkflow, PinnedRepayWorkflow
 from workflows.reconcile import AuditWorkflow, ReconcileWorkflow
 from workflows.repay import RepayWorkflow
 from workflows.service_loans import ServiceLoansWorkflow
@@ -58,10 +59,10 @@ DELIVERY_SLOTS = 2_000
 """Far more than the places of any endpoint, so that slow ones do not fill them (activities/webhooks/gate.py)."""
 GRACE = timedelta(seconds=20)
 
+OPERATIONS = (BorrowWorkflow, RepayWorkflow)
+PINNED_OPERATIONS = (PinnedBorrowWorkflow, PinnedRepayWorkflow)
 WORKFLOWS = (
     AuditWorkflow,
-    BorrowWorkflow,
-    RepayWorkflow,
     OperateWorkflow,
     ReconcileWorkflow,
     ServiceLoansWorkflow,
@@ -93,7 +94,10 @@ def upkeep_parts(transaction: Transaction, settings: Settings) -> tuple[UpkeepPa
 
 
 def deployment(settings: Settings) -> WorkerDeploymentConfig | None:
-    """The build that these workers are, where they are versioned: what a workflow's class does not pin goes to the newest."""
+    """The build that these workers are, where they are versioned: what its class does not pin moves on to the current one.
+
+    So what the clock starts is never left behind on a build whose workers are gone, where it would hold up its schedule.
+    """
     if settings.worker_deployment is None or settings.build_id is None:
         return None
     return WorkerDeploymentConfig(
@@ -166,17 +170,18 @@ def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Wo
         sweeps.sweep,
         upkeep.upkeep,
     ]
+    build = deployment(settings)
     interceptors = [RefusalInterceptor(), BreakageInterceptor(transaction)]
     stories = Worker(
         temporal,
         task_queue=LOANS_QUEUE,
-        workflows=WORKFLOWS,
+        workflows=WORKFLOWS + (OPERATIONS if build is None else PINNED_OPERATIONS),
         activities=steps,
         interceptors=interceptors,
         max_concurrent_activities=STEP_SLOTS,
         max_concurrent_local_activities=STEP_SLOTS,
         graceful_shutdown_timeout=GRACE,
-        deployment_config=deployment(settings),
+        deployment_config=build,
     )
     waiting = Worker(
         temporal,
@@ -184,7 +189,7 @@ def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Wo
         activities=waits,
         interceptors=interceptors,
         max_concurrent_activities=WAITING_SLOTS,
-        deployment_config=deployment(settings),
+        deployment_config=build,
     )
     return stories, waiting
 

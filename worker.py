@@ -17,6 +17,7 @@ from eth_typing import ChecksumAddress
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from activities.webhooks.transport import Transport
+from alive import beating
 from chain.client import ChainClient
 from chain.lane import SignerLane
 from chain.lane_config import LaneConfig
@@ -119,6 +120,7 @@ async def serve(role: Role, stop: asyncio.Event) -> None:
         if role in (Role.ALL, Role.WEBHOOKS) and (sealer := _sealer(role, settings)) is not None:
             dispatching = await _serve_webhooks(stack, settings, database, sealer, tracing)
             dispatching.add_done_callback(lambda _: stop.set())
+        await stack.enter_async_context(beating(settings.alive_file))
         structlog.get_logger().info("worker ready", role=role)
         await stop.wait()
         structlog.get_logger().info("worker stops", role=role)

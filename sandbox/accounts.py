@@ -14,6 +14,8 @@ from eth_typing import ChecksumAddress
 
 from chain.codec import checksum
 
+MNEMONIC = "test test test test test test test test test test test junk"
+
 
 @dataclass(frozen=True)
 class Accounts:

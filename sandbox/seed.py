@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from eth_typing import ChecksumAddress
+from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.administration import create_partner
@@ -20,7 +21,7 @@ from models.statuses import PartnerTier
 from models.tables.book import float_left
 from models.tables.session import transactions
 from sandbox.accounts import Accounts, address_of, key_of
-from sandbox.services.process import SandboxError
+from sandbox.errors import SandboxError
 
 USDC = 10**USDC_DECIMALS
 POOL_LIQUIDITY = 1_000_000 * USDC
@@ -88,7 +89,9 @@ async def seed_chain(client: ChainClient, accounts: Accounts) -> SeededChain:
     return SeededChain(client, contracts, accounts)
 
 
-async def seed_partner(database: AsyncEngine, settlement_address: ChecksumAddress) -> str:
+async def seed_partner(
+    database: AsyncEngine, settlement_address: ChecksumAddress, pepper: SecretStr | None = None
+) -> str:
     """A partner of the PREMIUM tier; its key."""
     async with transactions(database)() as session:
         issued = await create_partner(
@@ -98,6 +101,7 @@ async def seed_partner(database: AsyncEngine, settlement_address: ChecksumAddres
             tier=PartnerTier.PREMIUM,
             settlement_address=settlement_address,
             mode="sandbox",
+            pepper=pepper,
         )
     return issued.key
 
@@ -109,11 +113,7 @@ async def fund_float(chain: SeededChain, database: AsyncEngine) -> None:
     """
     if await _float(database) >= LEAST_FLOAT:
         return
-    owner = Sender(chain.client, key_of(chain.accounts.owner))
-    treasury = Sender(chain.client, key_of(chain.accounts.treasury))
-    await mint_usdc(owner, chain.contracts, treasury.address, PLATFORM_FLOAT)
-    transfer = encode_transfer(address_of(chain.accounts.platform), PLATFORM_FLOAT)
-    await treasury.send(Transaction(chain.contracts.usdc, transfer))
+    await send_float(chain)
     try:
         async with asyncio.timeout(FLOAT_PATIENCE.total_seconds()):
             # Another process books it, so there is no event of ours to wait for.
@@ -121,6 +121,15 @@ async def fund_float(chain: SeededChain, database: AsyncEngine) -> None:
                 await asyncio.sleep(FLOAT_POLL.total_seconds())
     except TimeoutError:
         raise SandboxError("the lane did not book the treasury's transfer within a minute") from None
+
+
+async def send_float(chain: SeededChain) -> None:
+    """USDC from the treasury to the platform wallet, for whatever lane looks at this block."""
+    owner = Sender(chain.client, key_of(chain.accounts.owner))
+    treasury = Sender(chain.client, key_of(chain.accounts.treasury))
+    await mint_usdc(owner, chain.contracts, treasury.address, PLATFORM_FLOAT)
+    transfer = encode_transfer(address_of(chain.accounts.platform), PLATFORM_FLOAT)
+    await treasury.send(Transaction(chain.contracts.usdc, transfer))
 
 
 async def _float(database: AsyncEngine) -> int:

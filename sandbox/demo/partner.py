@@ -12,7 +12,7 @@ from eth_account.signers.local import LocalAccount
 
 from api.answers import BorrowAnswer, GrantAnswer, LoanAnswer, OperationAnswer, PayoffAnswer, RepayAnswer
 from contracts.funding import OpenedLine
-from sandbox.services.process import SandboxError
+from sandbox.errors import SandboxError
 
 GRANT_LIFE = timedelta(days=30)
 LOOK_SECONDS = 1

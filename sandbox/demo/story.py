@@ -21,8 +21,8 @@ from sandbox.accounts import address_of
 from sandbox.demo.partner import PartnerClient
 from sandbox.demo.receiver import Receiver
 from sandbox.demo.view import Step, View
+from sandbox.errors import SandboxError
 from sandbox.seed import USDC
-from sandbox.services.process import SandboxError
 from sandbox.world import Sandbox
 
 AMOUNT = 5_000 * USDC

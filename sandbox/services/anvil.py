@@ -17,10 +17,10 @@ from typing import Any
 import httpx
 
 from contracts import node
+from sandbox.accounts import MNEMONIC
 from sandbox.services.ports import LOOPBACK, leased_port
 from sandbox.services.process import LEFTOVERS_LIMIT, Process, Program, ensured, locked_folder, running
 
-MNEMONIC = "test test test test test test test test test test test junk"
 # `finalized` is two blocks behind the head when an epoch has one slot.
 BLOCKS_BEHIND_FINALITY = 2
 SAVE_EVERY = timedelta(seconds=5)

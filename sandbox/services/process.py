@@ -22,15 +22,13 @@ from pathlib import Path
 
 import psutil
 
+from sandbox.errors import SandboxError
+
 GUARD = Path(__file__).with_name("guard.py")
 LOG_TAIL_LINES = 15
 POLL_SECONDS = 0.02
 START_LIMIT = timedelta(seconds=60)
 LEFTOVERS_LIMIT = timedelta(seconds=30)
-
-
-class SandboxError(Exception):
-    pass
 
 
 class FolderInUseError(SandboxError):

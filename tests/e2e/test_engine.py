@@ -7,6 +7,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from alive import is_alive
 from chain.client import ChainClient
 from sandbox.accounts import address_of, sandbox_accounts
 from sandbox.engine import API, WORKER, Engine, EngineConfig
@@ -31,7 +32,7 @@ async def config(temporal_server: Temporal, anvil: Anvil, database_url: str, tmp
         contracts=chain.contracts,
         platform_wallet=address_of(accounts.platform),
         signer_key_file=tmp_path / "signer.key",
-        settings={"DATABASE_POOL_SIZE": "3"},
+        settings={"DATABASE_POOL_SIZE": "3", "ALIVE_FILE": str(tmp_path / "alive")},
     )
 
 
@@ -40,6 +41,7 @@ async def test_processes_are_started_killed_and_started_again_by_name(config: En
     async with Engine.open(tmp_path / "engine", config) as engine:
         await engine.migrate()
         await engine.start_all(API, WORKER)
+        assert is_alive(tmp_path / "alive")
         await engine.kill(WORKER)
         assert not engine.running(WORKER)
         await engine.start("lane", role="lane")

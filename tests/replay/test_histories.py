@@ -16,6 +16,7 @@ from tests.replay.paths import PATHS
 from tests.replay.saved import load, saved_names
 from tests.replay.steps import recorded_steps, replay
 from workflows.borrow import BorrowWorkflow
+from workflows.pinned import PinnedBorrowWorkflow, PinnedRepayWorkflow
 from workflows.repay import RepayWorkflow
 from workflows.upkeep import UpkeepWorkflow
 
@@ -51,6 +52,13 @@ async def test_replays(name: str) -> None:
     """Today's workflow code takes every step that this path took when it was recorded."""
     history = load(name)
     assert await replay(history, [BorrowWorkflow, RepayWorkflow, UpkeepWorkflow]) == recorded_steps(history)
+
+
+@pytest.mark.parametrize("name", RECORDED)
+async def test_replays_with_a_pinned_build(name: str) -> None:
+    """So does the code that versioned workers run, so that versions can be switched on and off with operations open."""
+    history = load(name)
+    assert await replay(history, [PinnedBorrowWorkflow, PinnedRepayWorkflow, UpkeepWorkflow]) == recorded_steps(history)
 
 
 def test_every_path_is_recorded() -> None:

@@ -112,6 +112,24 @@ def test_finality_is_chosen_once(environment: pytest.MonkeyPatch) -> None:
     assert read_settings(Settings).finality_tag == "safe"
 
 
+@pytest.mark.parametrize(
+    ("deployment", "build"), [("loan-engine", ""), ("", "7"), ("loan.engine", "7"), ("loan-engine", "a b")]
+)
+def test_a_build_has_a_deployment(environment: pytest.MonkeyPatch, deployment: str, build: str) -> None:
+    """Workers are versioned by two names that Temporal takes, or by neither."""
+    environment.setenv("ENGINE_WORKER_DEPLOYMENT", deployment)
+    environment.setenv("ENGINE_BUILD_ID", build)
+    with pytest.raises(SettingAtFault):
+        read_settings(Settings)
+
+
+@pytest.mark.parametrize("name", ["WORKER_DEPLOYMENT", "BUILD_ID", "OTLP_ENDPOINT"])
+def test_what_compose_leaves_empty_is_not_set(environment: pytest.MonkeyPatch, name: str) -> None:
+    """A variable that is there and empty is none."""
+    environment.setenv(f"{ENV_PREFIX}{name}", "")
+    assert getattr(read_settings(Settings), name.lower()) is None
+
+
 def test_the_engine_s_own_addresses(environment: pytest.MonkeyPatch) -> None:
     """The wallet, the contracts, the probe and the treasury belong to the engine: nobody is paid there."""
     treasury = "0x0000000000000000000000000000000000000001"
