@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import VersioningBehavior
 
 with workflow.unsafe.imports_passed_through():
     from activities.credit_lines import CreditLineActivities
@@ -48,7 +47,7 @@ NO_LONGER = (
 )
 
 
-@workflow.defn(versioning_behavior=VersioningBehavior.PINNED)
+@workflow.defn
 class BorrowWorkflow(OperatorUpdates):
     @workflow.init
     def __init__(self, start: OperationInput) -> None:

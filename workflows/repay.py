@@ -1,7 +1,6 @@
 """A repayment: decided while the partner waits, then collected, repaid to the vault, and what is too much given back."""
 
 from temporalio import workflow
-from temporalio.common import VersioningBehavior
 
 with workflow.unsafe.imports_passed_through():
     from activities.funding import FundingActivities
@@ -37,7 +36,7 @@ NO_LONGER = "the USDC is collected: it is repaid to the vault, and what the vaul
 BY_PROOF = "the partner has made the transfer itself: it is claimed and repaid, or stays the partner's to claim"
 
 
-@workflow.defn(versioning_behavior=VersioningBehavior.PINNED)
+@workflow.defn
 class RepayWorkflow(OperatorUpdates):
     @workflow.init
     def __init__(self, start: OperationInput) -> None:
