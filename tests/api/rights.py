@@ -97,7 +97,7 @@ RIGHTS: Mapping[str, Right] = {
     "listEvents": Partners(Scope.READ, (200, None)),
     "getEvent": Partners(Scope.READ, (404, "event_not_found")),
     "redeliverEvent": Partners(Scope.BORROW, (404, "event_not_found")),
-    "createWebhookEndpoint": Partners(Scope.BORROW, (503, "webhooks_not_configured"), _url),
+    "createWebhookEndpoint": Partners(Scope.BORROW, (201, None), _url),
     "listWebhookEndpoints": Partners(Scope.READ, (200, None)),
     "getWebhookEndpoint": Partners(Scope.READ, _NO_ENDPOINT),
     "changeWebhookEndpoint": Partners(Scope.BORROW, _NO_ENDPOINT, _url),
