@@ -17,6 +17,7 @@ from activities.funding import FundingActivities
 from activities.installments import InstallmentActivities
 from activities.limits import LimitActivities
 from activities.loans import LoanActivities
+from activities.log_context import LogContextInterceptor
 from activities.operators import OperatorActivities
 from activities.outside import OutsideActivities
 from activities.partners import PartnerActivities
@@ -166,7 +167,7 @@ def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Wo
         sweeps.sweep,
         upkeep.upkeep,
     ]
-    interceptors = [RefusalInterceptor(), BreakageInterceptor(transaction)]
+    interceptors = [LogContextInterceptor(), RefusalInterceptor(), BreakageInterceptor(transaction)]
     stories = Worker(
         temporal,
         task_queue=LOANS_QUEUE,
