@@ -1,4 +1,4 @@
-"""Bench 6: what tracing costs of end-to-end throughput: on, with a receiver that is away, and off, in turns."""
+"""Bench 8: what tracing costs of end-to-end throughput: on, with a receiver that is away, and off, in turns."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -83,7 +83,7 @@ async def _receiving(world: World) -> AsyncIterator[_Receiver]:
 
 async def tracing(world: World, scale: Scale, report: Report) -> None:
     percent = Settings.model_fields["trace_percent"].default
-    report.heading(f"6. Tracing on, away and off: {scale.rounds} x {scale.borrows}, {scale.concurrency} at a time")
+    report.heading(f"8. Tracing on, away and off: {scale.rounds} x {scale.borrows}, {scale.concurrency} at a time")
     report.note(
         f"Loans end to end as in bench 2, at the default sampling of {percent} percent of the requests. The receiver is a process of\n"
         "its own that counts spans and keeps none; its time is taken from the same cores, so on few cores the ratio holds a part\n"

@@ -69,9 +69,9 @@ def links(sandbox: Sandbox, told: Told) -> dict[str, str]:
 
 
 def _traces(sandbox: Sandbox) -> dict[str, str]:
-    """Where the spans went, and the trace of the borrow: whatever receives them shows it under this id."""
+    """Where the API and the worker send their spans, if anywhere."""
     endpoint = sandbox.engine.config.settings.get("OTLP_ENDPOINT")
-    return {} if endpoint is None else {"spans of service api, worker-all": endpoint}
+    return {} if endpoint is None else {"traces are sent to": endpoint}
 
 
 def _workflow_page(sandbox: Sandbox, workflow_id: str) -> str:
