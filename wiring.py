@@ -201,7 +201,7 @@ def webhooks_worker(
         task_queue=WEBHOOKS_QUEUE,
         workflows=[DeliverWebhookWorkflow],
         activities=[deliveries.attempt_delivery],
-        interceptors=[BreakageInterceptor(transaction)],
+        interceptors=[LogContextInterceptor(), BreakageInterceptor(transaction)],
         max_concurrent_activities=DELIVERY_SLOTS,
         graceful_shutdown_timeout=GRACE,
     )

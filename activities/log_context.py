@@ -6,7 +6,7 @@ from typing import Any
 from temporalio import activity
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
-from models.log_lines import name_from_here, whose
+from models.log_lines import is_partners, name_from_here, whose
 from models.messages.common import Message
 
 
@@ -25,11 +25,15 @@ class _LinesNameTheirOperation(ActivityInboundInterceptor):
 
 
 def _ids(asked: ExecuteActivityInput) -> dict[str, str]:
-    """A step of an operation is asked for with its id; where it is not, its workflow may still be an operation's own."""
+    """A step of an operation is asked for with its id, or runs in its workflow; others are named by their workflow alone."""
     messages = [part for argument in asked.args for part in _parts(argument)]
-    operation_id = next(_values(messages, "operation_id"), activity.info().workflow_id or "")
+    workflow_id = activity.info().workflow_id or ""
+    operation_id = next(_values(messages, "operation_id"), workflow_id if is_partners(workflow_id) else None)
     loan_id = next(_values(messages, "loan_id"), None)
-    return {**whose(operation_id), **({} if loan_id is None else {"loan_id": loan_id})}
+    return {
+        **({"workflow_id": workflow_id} if operation_id is None else whose(operation_id)),
+        **({} if loan_id is None else {"loan_id": loan_id}),
+    }
 
 
 def _parts(argument: object) -> list[Message]:

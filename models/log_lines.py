@@ -9,15 +9,21 @@ from contextlib import contextmanager
 
 from structlog.contextvars import bind_contextvars, get_contextvars, unbind_contextvars
 
+from models.statuses import OperationKind
+
 NAMES = ("operation_id", "loan_id", "partner_id", "route", "trace_id")
-_PARTS = 3
+_OF_PARTNERS = (f"{OperationKind.BORROW.lower()}:", f"{OperationKind.REPAY.lower()}:")
 
 
 def whose(operation_id: str) -> dict[str, str]:
     """What an operation's id tells: itself, and its partner unless it is the engine's own."""
-    parts = operation_id.split(":", _PARTS - 1)
-    partner = {"partner_id": parts[1]} if len(parts) == _PARTS and parts[0] != "system" else {}
+    partner = {"partner_id": operation_id.split(":")[1]} if is_partners(operation_id) else {}
     return {"operation_id": operation_id, **partner}
+
+
+def is_partners(workflow_id: str) -> bool:
+    """Whether it is the id of an operation that a partner asked for; other workflows do the engine's own work."""
+    return workflow_id.startswith(_OF_PARTNERS)
 
 
 def name_from_here(**known: str | None) -> None:

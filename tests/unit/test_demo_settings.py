@@ -12,7 +12,7 @@ from sandbox.demo.links import links
 from sandbox.demo.story import Told
 from sandbox.engine import EngineConfig
 from sandbox.world import Sandbox
-from tests.chain.world import checksum
+from chain.codec import checksum
 
 RECEIVER = "http://127.0.0.1:4317"
 ANYBODY = checksum("0x" + "11" * 20)
