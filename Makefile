@@ -31,8 +31,8 @@ $(INSTALLED): $(LOCKS)
 	@$(BIN)/python -c 'from contracts.node import ensure_packages; ensure_packages()'
 	@touch $@
 
-demo: install ## a borrow and a repayment on the real stack, live; ONCE=1 ends when it is done
-	@exec $(BIN)/python -m sandbox.demo $(if $(ONCE),--once)
+demo: install ## a borrow and a repayment on the real stack, live; ONCE=1 ends when it is done, OTLP=http://host:4317 sends its spans there
+	@exec $(BIN)/python -m sandbox.demo $(if $(ONCE),--once) $(if $(OTLP),--otlp '$(OTLP)')
 
 audit: install ## every invariant of money.md, of the engine that ENGINE_… variables name, or of the demo's state
 	@exec $(BIN)/python $(if $(ENGINE_DATABASE_URL),audit.py,-m sandbox.audit)

@@ -17,6 +17,7 @@ from activities.funding import FundingActivities
 from activities.installments import InstallmentActivities
 from activities.limits import LimitActivities
 from activities.loans import LoanActivities
+from activities.log_context import LogContextInterceptor
 from activities.operators import OperatorActivities
 from activities.outside import OutsideActivities
 from activities.partners import PartnerActivities
@@ -171,7 +172,7 @@ def loans_workers(temporal: Client, parts: Parts, waiter: LegWaiter) -> tuple[Wo
         upkeep.upkeep,
     ]
     build = deployment(settings)
-    interceptors = [RefusalInterceptor(), BreakageInterceptor(transaction)]
+    interceptors = [LogContextInterceptor(), RefusalInterceptor(), BreakageInterceptor(transaction)]
     stories = Worker(
         temporal,
         task_queue=LOANS_QUEUE,
@@ -205,7 +206,7 @@ def webhooks_worker(
         task_queue=WEBHOOKS_QUEUE,
         workflows=[DeliverWebhookWorkflow],
         activities=[deliveries.attempt_delivery],
-        interceptors=[BreakageInterceptor(transaction)],
+        interceptors=[LogContextInterceptor(), BreakageInterceptor(transaction)],
         max_concurrent_activities=DELIVERY_SLOTS,
         graceful_shutdown_timeout=GRACE,
     )

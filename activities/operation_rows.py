@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models.errors import InvariantBroken, NotStarted, RefusalPayload
 from models.events.payloads import EventData
 from models.ids import new_id
+from models.log_lines import name_from_here
 from models.messages.common import LegBegun, Outcome
 from models.statuses import DecisionKind, EventType, OperationState
 from models.tables.base import JsonObject
@@ -24,9 +25,11 @@ NO_KEY_UPDATE: Final = {"key_share": True}
 
 
 async def lock_operation(session: AsyncSession, operation_id: str) -> Operation:
+    """The row, locked. What is logged from here on names its loan and its trace."""
     operation = await session.get(Operation, operation_id, with_for_update=NO_KEY_UPDATE)
     if operation is None:
         raise InvariantBroken(f"operation {operation_id} has no row")
+    name_from_here(loan_id=operation.loan_id, trace_id=operation.trace_id)
     return operation
 
 

@@ -16,6 +16,7 @@ from api.errors import MAX_BODY, InternalError, PayloadTooLarge
 from api.problems import api_problem, problem_response
 from api.trace import trace_of
 from api.who import Who
+from models.log_lines import lines_about
 from models.redaction import redacted
 
 
@@ -32,8 +33,10 @@ class Edge:
         who = Who(address=None if address is None else str(address))
         answer = _Answer(send)
         state = scope.setdefault("state", {})
-        state.update(trace=trace_of(scope["headers"]), who=who, answer_headers=answer.headers)
-        await self._app(scope, _limited(scope, receive), answer.send)
+        trace = trace_of(scope["headers"])
+        state.update(trace=trace, who=who, answer_headers=answer.headers)
+        with lines_about(trace_id=trace.id):
+            await self._app(scope, _limited(scope, receive), answer.send)
 
 
 class Bugs:
@@ -53,7 +56,7 @@ class Bugs:
         except Exception:
             trace_id = scope["state"]["trace"].id
             path = redacted(scope["path"])
-            structlog.get_logger(__name__).exception("unexpected failure", trace_id=trace_id, path=path)
+            structlog.get_logger(__name__).exception("unexpected failure", path=path)
             if answer.started:
                 raise
             await problem_response(api_problem(InternalError(), self._base, trace_id))(scope, receive, send)

@@ -19,6 +19,7 @@ from api.errors import AddressNotAllowed, RateLimited, Unauthenticated
 from api.resources import Resources
 from api.windows import WINDOW_SECONDS, Taken
 from models.errors import PartnerNotActive
+from models.log_lines import name_from_here
 from models.statuses import PartnerStatus
 from models.tables.administration import AdminKey
 from models.tables.partners import ApiKey
@@ -53,6 +54,7 @@ class PublicRoute(APIRoute):
 
 def _behind(admit: Callable[[Request], Awaitable[object]], handle: Handler) -> Handler:
     async def admit_and_handle(request: Request) -> Response:
+        name_from_here(route=request.scope["route"].path)
         await admit(request)
         return await handle(request)
 
@@ -78,6 +80,7 @@ async def admitted_administrator(request: Request) -> AdminCaller:
 async def _admit_partner(request: Request) -> Caller:
     resources: Resources = request.app.state.resources
     known = await _authenticated(request, identify_partner)
+    name_from_here(partner_id=known.caller.partner_id)
     resources.last_used.note(ApiKey, known.caller.api_key_id)
     await _within(request, f"key:{known.caller.api_key_id}", known.requests_per_minute)
     if known.status is not PartnerStatus.ACTIVE:

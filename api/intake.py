@@ -7,6 +7,7 @@ from api.idempotency import MoneyRequest, Recorded, look_again, record
 from api.resources import Resources
 from api.starter import Decided, NotReached
 from models.errors import RefusalPayload
+from models.log_lines import name_from_here
 from models.messages.common import OperationInput
 
 
@@ -16,6 +17,7 @@ async def decide(resources: Resources, asked: MoneyRequest) -> Recorded:
     Raises OperationRefused where the decision is a refusal or the key was used for another request, and
     WorkflowsUnavailable where nothing could be started: then the request is recorded and may simply be repeated.
     """
+    name_from_here(operation_id=asked.operation_id, loan_id=asked.loan_id)
     known = await record(resources.statements, asked)
     if known.decision is None:
         known = await _start(resources, asked, known)

@@ -151,11 +151,11 @@ class ProblemHandlers:
         return self._answer(request, problem, {**(error.headers or {}), **taken})
 
     async def of_database(self, request: Request, error: Exception) -> Response:
-        structlog.get_logger(__name__).warning("database unavailable", error=str(error), trace_id=_trace_id(request))
+        structlog.get_logger(__name__).warning("database unavailable", error=str(error))
         return self._answer(request, DatabaseUnavailable())
 
     async def of_chain(self, request: Request, error: Exception) -> Response:
-        structlog.get_logger(__name__).warning("chain unavailable", error=str(error), trace_id=_trace_id(request))
+        structlog.get_logger(__name__).warning("chain unavailable", error=str(error))
         return self._answer(request, ChainUnavailable())
 
     def _answer(self, request: Request, error: ApiProblem, headers: Mapping[str, str] | None = None) -> Response:

@@ -106,7 +106,6 @@ async def _committed(call: Call) -> bool:
         structlog.get_logger(__name__).warning(
             "an answer is kept back: its log row cannot be written",
             error=type(error).__name__,
-            trace_id=call.trace_id,
         )
         return False
     return True

@@ -89,7 +89,7 @@ class TemporalStarter:
             async with asyncio.timeout((self._head_wait + SLACK).total_seconds()):
                 return Decided(await self._update_with_start(client, kind, start))
         except (TemporalError, TimeoutError) as failed:
-            structlog.get_logger(__name__).info("no decision yet", operation_id=start.operation_id, error=repr(failed))
+            structlog.get_logger(__name__).info("no decision yet", error=repr(failed))
             return await self._look(client, start.operation_id)
 
     async def check(self) -> None:

@@ -22,10 +22,11 @@ from bench.loans import loans
 from bench.reads import reads
 from bench.report import Report
 from bench.steps import steps
+from bench.tracing import lines_for, tracing
 from bench.world import World, open_world
 
-BENCHES = ("counts", "steps", "decisions", "loans", "reads", "gate", "analytics")
-COUNTS, STEPS, DECISIONS, LOANS, READS, GATE, ANALYTICS = BENCHES
+BENCHES = ("counts", "steps", "decisions", "loans", "tracing", "reads", "gate", "analytics")
+COUNTS, STEPS, DECISIONS, LOANS, TRACING, READS, GATE, ANALYTICS = BENCHES
 FEW = 1_000
 
 
@@ -34,6 +35,7 @@ class Plan:
     chosen: Sequence[str]
     decisions: Scale
     loans: Scale
+    tracing: Scale
     steps_rounds: int
     steps_number: int
     grown: int
@@ -46,7 +48,8 @@ class Plan:
     @property
     def lines(self) -> int:
         scales = [scale for name, scale in ((DECISIONS, self.decisions), (LOANS, self.loans)) if name in self.chosen]
-        return COUNTED_LINES + sum(scale.lines for scale in scales)
+        traced = lines_for(self.tracing) if TRACING in self.chosen else 0
+        return COUNTED_LINES + traced + sum(scale.lines for scale in scales)
 
 
 def full(chosen: Sequence[str]) -> Plan:
@@ -54,6 +57,7 @@ def full(chosen: Sequence[str]) -> Plan:
         chosen,
         decisions=Scale(rounds=3, borrows=150, concurrency=32, unloaded=100),
         loans=Scale(rounds=3, borrows=200, concurrency=32),
+        tracing=Scale(rounds=3, borrows=150, concurrency=32),
         steps_rounds=5,
         steps_number=200,
         grown=1_000_000,
@@ -69,6 +73,7 @@ def quick(chosen: Sequence[str]) -> Plan:
         chosen,
         decisions=Scale(rounds=1, borrows=20, concurrency=10, unloaded=5),
         loans=Scale(rounds=1, borrows=20, concurrency=10),
+        tracing=Scale(rounds=1, borrows=20, concurrency=10),
         steps_rounds=1,
         steps_number=32,
         grown=10_000,
@@ -88,6 +93,8 @@ async def measure(plan: Plan, report: Report, folder: Path) -> None:
             await steps(world, plan.steps_rounds, plan.steps_number, plan.steps_concurrency, report)
         if {DECISIONS, LOANS} & set(plan.chosen):
             await _measure_borrows(world, plan, report)
+        if TRACING in plan.chosen:
+            await tracing(world, plan.tracing, report)
         if {READS, GATE, ANALYTICS} & set(plan.chosen):
             await _measure_grown(world, plan, report)
 

@@ -36,7 +36,9 @@ async def running_worker(world: World) -> AsyncIterator[Process]:
     async def ready() -> bool:
         return READY in log.read_text()
 
-    async with _running(folder, log, ready, "bench.floor_worker", world.temporal.address, FLOOR_NAMESPACE) as worker:
+    async with running_module(
+        folder, log, ready, "bench.floor_worker", world.temporal.address, FLOOR_NAMESPACE
+    ) as worker:
         yield worker
 
 
@@ -56,12 +58,12 @@ async def running_floor(world: World) -> AsyncIterator[Floor]:
                 return False
 
         program = ("bench.floor_app", world.temporal.address, FLOOR_NAMESPACE, str(port))
-        api = await opened.enter_async_context(_running(folder, folder / "api.log", ready, *program))
+        api = await opened.enter_async_context(running_module(folder, folder / "api.log", ready, *program))
         yield Floor(url, api, worker)
 
 
 @asynccontextmanager
-async def _running(folder: Path, log: Path, ready: Ready, module: str, *arguments: str) -> AsyncIterator[Process]:
+async def running_module(folder: Path, log: Path, ready: Ready, module: str, *arguments: str) -> AsyncIterator[Process]:
     async with locked_folder(folder) as lock:
         argv = (sys.executable, "-m", module, *arguments)
         program = Program(module, argv, folder=ROOT, log=log, stops=STOPS, environment=surroundings())

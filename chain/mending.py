@@ -16,6 +16,7 @@ from chain.sending import Outbox
 from chain.stuck import Stuck, Waiting, read_waiting, replacement_for
 from chain.transitions import NewAttempt, replace_attempts
 from chain.types import Market
+from models.log_lines import whose
 from models.statuses import AttemptKind, IncidentKind
 
 
@@ -53,7 +54,8 @@ class Mender:
             effect = cancel if kind is AttemptKind.CANCEL else leg.payload()
             fees = await self._raised(leg, market) if kind is not None else None
             if effect is not None and fees is not None:
-                self._log.warning("leg_replaced", leg=leg.name, nonce=leg.nonce, kind=kind, most=fees.most)
+                names = whose(leg.operation_id)
+                self._log.warning("leg_replaced", leg=leg.name, nonce=leg.nonce, kind=kind, most=fees.most, **names)
                 signed.append(await self._signer.sign(leg.id, leg.nonce, effect, fees))
         return signed
 

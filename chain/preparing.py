@@ -23,11 +23,13 @@ from chain.errors import Reverted, RpcError
 from chain.fees import Fees
 from chain.gas import GasGuard
 from chain.gates import lock_and_judge
+from chain.leg_lines import looked_up
 from chain.queue import Queue, QueuedLeg, lock_queued, not_covered, read_queue
 from chain.reconcile import report_foreign_nonces
 from chain.sending import Outbox
 from chain.transitions import NewAttempt, abandon_queued, prepare, refuse_queued
 from chain.types import BlockNumber, CallRequest, Market, Wei
+from models.log_lines import whose
 from models.statuses import AttemptKind
 from models.tables.transactions import ChainSigner
 
@@ -142,7 +144,7 @@ class Preparer:
             enough = not leg.spends_allowance or await self._allowance.mined(block) >= leg.amount
             return refusal if enough else None
         except RpcError as error:
-            self._log.warning("leg_not_simulated", transaction_id=leg.id, error=str(error))
+            self._log.warning("leg_not_simulated", leg=leg.name, error=str(error), **whose(leg.operation_id))
             return None
 
     async def _sign(self, leg: QueuedLeg, nonce: int, fees: Fees) -> NewAttempt:
@@ -169,7 +171,7 @@ class Preparer:
             await prepare(session, going)
             await self._move_next_nonce(session, first_nonce + len(going))
         self._park(unpaid)
-        self._tell(refused, unpaid)
+        await self._tell([leg for leg in legs if leg.id in refused], refused, unpaid)
         return _Stored([StoredAttempt.of(each) for each in going], again=len(going) < len(passed))
 
     async def _judge(self, session: AsyncSession, legs: Sequence[QueuedLeg]) -> dict[tuple[str, str], str]:
@@ -189,8 +191,9 @@ class Preparer:
             self._parked.add(row_id)
             asyncio.get_running_loop().call_later(self._config.queue_poll.total_seconds(), self._parked.discard, row_id)
 
-    def _tell(self, refused: Mapping[int, str], unpaid: Collection[int]) -> None:
-        for row_id, reason in refused.items():
-            self._log.info("leg_abandoned", transaction_id=row_id, reason=reason)
+    async def _tell(self, gone: Sequence[QueuedLeg], why: Mapping[int, str], unpaid: Collection[int]) -> None:
+        names = await looked_up(self._term.transaction, {leg.operation_id for leg in gone})
+        for leg in gone:
+            self._log.info("leg_abandoned", leg=leg.name, reason=why[leg.id], **names[leg.operation_id])
         if unpaid:
             self._log.warning("legs_not_covered", transaction_ids=sorted(unpaid))

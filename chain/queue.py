@@ -11,6 +11,7 @@ from chain.charges import Wanted, covered
 from chain.classifier import SendClass
 from chain.lane_config import LaneConfig
 from chain.types import Wei
+from models.ids import leg_id
 from models.statuses import IN_FLIGHT_STATES, UNMINED_STATES, TransactionState
 from models.tables.transactions import ChainAttempt, ChainSigner, ChainTransaction
 
@@ -32,6 +33,10 @@ class QueuedLeg:
     gas: int | None
     charges_account: str | None
     spends_allowance: bool
+
+    @property
+    def name(self) -> str:
+        return leg_id(self.operation_id, self.leg, self.generation)
 
     @property
     def wanted(self) -> Wanted:

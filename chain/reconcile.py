@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.alarms import Alarms
 from chain.election import Office
+from chain.leg_lines import looked_up
 from chain.signers import foreign_subject, pause_signer
 from chain.stuck import Stuck
 from chain.transitions import hold
@@ -137,8 +138,9 @@ class Reconciler:
             for leg, why in reasons.items():
                 await open_incident(session, IncidentKind.NONCE_STOLEN, leg.name, why)
                 await open_incident(session, IncidentKind.LEG_HELD, leg.name, why)
+        names = await looked_up(self._term.transaction, {leg.operation_id for leg in reasons})
         for leg, why in reasons.items():
-            self._log.error("nonce_stolen", leg=leg.name, reason=why)
+            self._log.error("nonce_stolen", leg=leg.name, reason=why, **names[leg.operation_id])
         await self._alarms.close(IncidentKind.FEE_CAP_REACHED, [leg.name for leg in reasons])
 
 

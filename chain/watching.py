@@ -9,12 +9,14 @@ from sqlalchemy import ColumnElement, select
 from chain.alarms import Alarms
 from chain.allowance import AllowanceKeeper
 from chain.election import Office
+from chain.leg_lines import looked_up
 from chain.leg_spans import tell_spans, traced
 from chain.legs import ExpectedLog
 from chain.sending import Outbox
 from chain.transitions import Result, forget_receipts, record_results
 from chain.types import Block, BlockHash, BlockNumber, Receipt, TxHash
 from chain.verdicts import Evidence, InFlight, Mined, canonical_receipt, left_the_chain, result_of
+from models.log_lines import whose
 from models.statuses import IN_FLIGHT_STATES, AttemptKind, IncidentKind, LegName, TransactionState
 from models.tables.incident_book import open_incident
 from models.tables.transactions import ChainAttempt, ChainTransaction
@@ -61,17 +63,18 @@ class Watcher:
         news = [found for found in mined if found.final or found.leg.state is not TransactionState.MINED]
         gone = [leg.id for leg in legs if left_the_chain(leg, evidence)]
         results = await self._results([found for found in news if found.leg.id not in gone])
-        names = {leg.id: leg.name for leg in legs}
-        held = {names[each.transaction_id]: each.held_reason or "" for each in results if each.held_reason is not None}
+        known = {leg.id: leg for leg in legs}
+        held = [(known[each.transaction_id], each.held_reason) for each in results if each.held_reason is not None]
         if results or gone:
             async with self._term.transaction() as session:
                 await record_results(session, results)
                 await forget_receipts(session, gone)
-                for name, reason in held.items():
-                    await open_incident(session, IncidentKind.LEG_HELD, name, reason)
+                for leg, reason in held:
+                    await open_incident(session, IncidentKind.LEG_HELD, leg.name, reason)
         await self._follow_up(held, gone)
         ended = [each.transaction_id for each in results if each.state is not TransactionState.MINED]
-        await self._alarms.close(IncidentKind.FEE_CAP_REACHED, [names[each] for each in ended])
+        self._tell(known, results)
+        await self._alarms.close(IncidentKind.FEE_CAP_REACHED, [known[each].name for each in ended])
         if ended and traced():
             await tell_spans(self._term.transaction, ended)
         return results, gone
@@ -95,9 +98,18 @@ class Watcher:
         config = self._config
         return [result_of(found, expected.get(found.leg.id, []), config.usdc, config.wallet) for found in news]
 
-    async def _follow_up(self, held: Mapping[str, str], gone: Collection[int]) -> None:
-        for name, reason in held.items():
-            self._log.error("leg_held", leg=name, reason=reason)
+    def _tell(self, legs: Mapping[int, InFlight], results: Sequence[Result]) -> None:
+        for each in results:
+            if each.state.startswith("FINAL"):
+                leg = legs[each.transaction_id]
+                self._log.info(
+                    "leg_final", leg=leg.name, state=each.state, hash=each.tx_hash, **whose(leg.operation_id)
+                )
+
+    async def _follow_up(self, held: Sequence[tuple[InFlight, str]], gone: Collection[int]) -> None:
+        names = await looked_up(self._term.transaction, {leg.operation_id for leg, _ in held})
+        for leg, reason in held:
+            self._log.error("leg_held", leg=leg.name, reason=reason, **names[leg.operation_id])
         if gone:
             self._log.warning("blocks_left_the_chain", transaction_ids=sorted(gone))
             await self._outbox.resend(gone)

@@ -29,17 +29,19 @@ WRONG, INTERRUPTED = 1, 130
 
 @dataclass
 class Demo:
-    """`right` is whether the story was told to its end and every check held."""
+    """`right` is whether the story was told to its end and every check held. `otlp` is where its spans go, if anywhere."""
 
     folder: Path
     once: bool
     view: View
+    otlp: str | None = None
     right: bool = False
 
     async def run(self) -> None:
         async with AsyncExitStack() as opened:
             with self.view.section("Start"):
-                sandbox = await opened.enter_async_context(open_sandbox(self.folder, StackOptions(), self.view.doing))
+                opening = open_sandbox(self.folder, StackOptions(), self.view.doing, settings(self.otlp))
+                sandbox = await opened.enter_async_context(opening)
                 await finish_interrupted(sandbox, self.view)
             try:
                 await self._show(sandbox)
@@ -84,6 +86,11 @@ class Demo:
         self.view.write(borrow_command(sandbox, line, told.partner_loan_id.replace("demo-", "try-")))
 
 
+def settings(otlp: str | None) -> dict[str, str]:
+    """Those of the engine that the command line gives, by their names without ENGINE_."""
+    return {} if otlp is None else {"OTLP_ENDPOINT": otlp}
+
+
 async def run(demo: Demo) -> int:
     """The exit status. A signal ends the demo in good order, also while it starts; one that follows changes nothing."""
     task = asyncio.ensure_future(demo.run())
@@ -112,8 +119,11 @@ def main(arguments: Sequence[str]) -> int:
         "--once", action="store_true", help="end when the story is told; exit status 0 if all was right"
     )
     parser.add_argument("--folder", type=Path, default=STATE, help="where the state is kept (default: var/sandbox)")
+    parser.add_argument(
+        "--otlp", metavar="URL", help="send spans there by OTLP over gRPC, such as http://127.0.0.1:4317"
+    )
     asked = parser.parse_args(arguments)
-    return asyncio.run(run(Demo(asked.folder, asked.once, view())))
+    return asyncio.run(run(Demo(asked.folder, asked.once, view(), asked.otlp)))
 
 
 if __name__ == "__main__":

@@ -64,7 +64,14 @@ def links(sandbox: Sandbox, told: Told) -> dict[str, str]:
         "API, to read and try": f"{sandbox.engine.api_url}/docs",
         "the borrow's workflow": _workflow_page(sandbox, told.borrow_operation),
         "the repayment's workflow": _workflow_page(sandbox, told.repay_operation),
+        **_traces(sandbox),
     }
+
+
+def _traces(sandbox: Sandbox) -> dict[str, str]:
+    """Where the API and the worker send their spans, if anywhere."""
+    endpoint = sandbox.engine.config.settings.get("OTLP_ENDPOINT")
+    return {} if endpoint is None else {"traces are sent to": endpoint}
 
 
 def _workflow_page(sandbox: Sandbox, workflow_id: str) -> str:
