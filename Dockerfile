@@ -16,6 +16,7 @@ COPY alembic.ini audit.py operate.py schedules.py settings.py startup.py telemet
 COPY migrations/ migrations/
 COPY models/ models/
 COPY chain/ chain/
+COPY metrics/ metrics/
 COPY activities/ activities/
 COPY workflows/ workflows/
 COPY api/ api/

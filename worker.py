@@ -14,6 +14,8 @@ from enum import StrEnum
 
 import structlog
 from eth_typing import ChecksumAddress
+from prometheus_client import CollectorRegistry
+from temporalio.client import Client
 
 from chain.client import ChainClient
 from chain.lane import SignerLane
@@ -21,6 +23,10 @@ from chain.lane_config import LaneConfig
 from chain.signer import KeyFileSigner, KeyFileUnusable, Signer
 from chain.types import BlockNumber
 from chain.waiter import LegWaiter
+from metrics.catalogue import LANE_ELECTED
+from metrics.collecting import StateCollector, Watched
+from metrics.endpoint import gauge, new_registry, served
+from metrics.sdk import sdk_runtime
 from models.tables.session import open_database, transactions
 from schedules import keep_schedules, recurring
 from settings import Settings, SignerSettings
@@ -81,17 +87,42 @@ def load_signer(settings: SignerSettings, wallet: ChecksumAddress) -> Signer:
 
 
 @asynccontextmanager
-async def lane_of(parts: Parts, signer: Signer) -> AsyncIterator[asyncio.Task[None]]:
+async def lane_of(
+    parts: Parts, signer: Signer, registry: CollectorRegistry | None = None
+) -> AsyncIterator[asyncio.Task[None]]:
     """The ``lane`` role, running until the block ends; its task ends early only by a bug, which the task then raises."""
     # A pool of its own, since the lane keeps one session for as long as it holds the lock.
     database = open_database(parts.settings.database_url.get_secret_value(), pool_size=2, application_name="lane")
     lane = SignerLane(lane_config(parts.settings), database, parts.chain.client, signer)
+    if registry is not None:
+        gauge(LANE_ELECTED, registry).set_function(lane.holding.is_set)
     running = asyncio.create_task(lane.run(), name="signer lane")
     try:
         yield running
     finally:
         await lane.stop()
         await running
+        await database.dispose()
+
+
+@asynccontextmanager
+async def figures_told(parts: Parts, temporal: Client, registry: CollectorRegistry) -> AsyncIterator[None]:
+    """Looks at what this worker tells Prometheus of rows and neighbours, until the block ends."""
+    settings = parts.settings
+    database = open_database(settings.database_url.get_secret_value(), pool_size=1, application_name="metrics")
+    watched = Watched(
+        database=database,
+        temporal=temporal,
+        node=parts.chain.client,
+        wallet=parts.chain.wallet,
+        gas_reserve=settings.gas_reserve,
+        fee_cap=settings.max_fee_cap,
+        every=settings.metrics_every,
+    )
+    try:
+        async with StateCollector(watched, registry).running():
+            yield
+    finally:
         await database.dispose()
 
 
@@ -107,17 +138,22 @@ async def serve(role: Role, stop: asyncio.Event) -> None:
         tracing.watch_database(database)
         await check_database(database)
         parts = Parts(settings, database, await describe_chain(settings, client))
+        registry = new_registry(f"worker-{role}")
         if role in (Role.ALL, Role.LANE):
             signer = load_signer(read_settings(SignerSettings), settings.platform_wallet)
-            lane = await stack.enter_async_context(lane_of(parts, signer))
+            lane = await stack.enter_async_context(lane_of(parts, signer, registry))
             lane.add_done_callback(lambda _: stop.set())
         if role in (Role.ALL, Role.LOANS):
-            temporal = await connect_temporal(settings, tracing.plugins())
+            runtime = sdk_runtime(settings.metrics_host, settings.temporal_metrics_port)
+            temporal = await connect_temporal(settings, tracing.plugins(), runtime)
             await ensure_search_attributes(temporal)
             waiter = await stack.enter_async_context(LegWaiter(transactions(database), database.url))
             for worker in loans_workers(temporal, parts, waiter):
                 await stack.enter_async_context(worker)
             await keep_schedules(temporal, recurring(settings))
+            if settings.metrics_port:
+                await stack.enter_async_context(figures_told(parts, temporal, registry))
+        await stack.enter_async_context(served(registry, settings.metrics_host, settings.metrics_port))
         structlog.get_logger().info("worker ready", role=role)
         await stop.wait()
         structlog.get_logger().info("worker stops", role=role)
