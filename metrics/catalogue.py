@@ -3,7 +3,6 @@
 Amounts are USDC base units. Prometheus keeps numbers in 53 bits, so they are exact up to nine billion USDC.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -34,7 +33,7 @@ class Family:
     unit: str
     meaning: str
     labels: tuple[str, ...] = ()
-    edges: Sequence[str] = ()
+    edges: tuple[str, ...] = ()
 
     @property
     def samples(self) -> tuple[str, ...]:
@@ -53,7 +52,7 @@ def _counter(name: str, teller: Teller, unit: str, meaning: str, *labels: str) -
 
 
 def _histogram(name: str, teller: Teller, unit: str, meaning: str, edges: str, *labels: str) -> Family:
-    return Family(name, Kind.HISTOGRAM, teller, unit, meaning, labels, edges.split())
+    return Family(name, Kind.HISTOGRAM, teller, unit, meaning, labels, tuple(edges.split()))
 
 
 _REQUEST_EDGES = "0.005 0.01 0.025 0.05 0.1 0.25 0.5 1.0 2.5 5.0 10.0 30.0"
