@@ -72,7 +72,7 @@ class StateCollector:
         finally:
             task.cancel()
             await asyncio.wait({task}, timeout=_PATIENCE)
-            await self._let_go()
+            await self.close()
 
     async def _run(self) -> None:
         while True:
@@ -80,7 +80,7 @@ class StateCollector:
                 await self.look()
             except Exception:  # noqa: BLE001 - whatever it fails of, it looks again, and figures are absent meanwhile
                 structlog.get_logger(__name__).exception("metrics: a look failed")
-                await self._let_go()
+                await self.close()
             await asyncio.sleep(self._watched.every.total_seconds())
 
     async def look(self) -> None:
@@ -130,7 +130,7 @@ class StateCollector:
                 return await self._read(market) if self._holds else ()
         except (SQLAlchemyError, OSError, TimeoutError) as error:
             structlog.get_logger(__name__).warning("metrics: rows cannot be read", error=type(error).__name__)
-            await self._let_go()
+            await self.close()
             return None
 
     async def _try_lock(self) -> bool:
@@ -154,8 +154,8 @@ class StateCollector:
         took = Decimal(monotonic_ns() - begun) / 1_000_000_000
         return [*samples, Sample(catalogue.COLLECTION_SECONDS, took)]
 
-    async def _let_go(self) -> None:
-        """Ends the session: back in the pool it would keep the lock."""
+    async def close(self) -> None:
+        """Ends the session, and with it the lock, which would stay with it in a pool."""
         self._holds = False
         connection, self._connection = self._connection, None
         if connection is not None:

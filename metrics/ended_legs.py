@@ -21,7 +21,7 @@ _LIVE = text(f"SELECT id FROM chain_transactions WHERE state IN ({sql_words(*LIV
 _NEWEST = text("SELECT coalesce(max(id), 0) FROM chain_transactions")
 _ENDED = text(
     """
-    SELECT leg.id, leg.leg, leg.state, extract(epoch FROM leg.final_at - leg.queued_at) AS seconds,
+    SELECT leg.id, leg.leg, leg.state, extract(epoch FROM leg.final_at - leg.queued_at)::double precision AS seconds,
         (SELECT count(*) FROM chain_attempts AS attempt WHERE attempt.transaction_id = leg.id) AS attempts
     FROM chain_transactions AS leg
     WHERE (leg.id = ANY(:ended) OR leg.id > :since) AND leg.final_at IS NOT NULL AND leg.state LIKE 'FINAL%'
