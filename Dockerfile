@@ -28,6 +28,7 @@ COPY api/ api/
 COPY chain/ chain/
 COPY migrations/ migrations/
 COPY models/ models/
+COPY metrics/ metrics/
 COPY workflows/ workflows/
 RUN python -m compileall -q --invalidation-mode checked-hash .
 

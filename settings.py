@@ -7,7 +7,7 @@ that name in ``/run/secrets``. Start-up checks name these variables when one of 
 import os
 from datetime import timedelta
 from decimal import Decimal
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -47,6 +47,10 @@ def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
         ip_network(value)
     return values
+
+
+def _address(value: str) -> str:
+    return str(ip_address(value))
 
 
 def _sealing_key(value: SecretStr) -> SecretStr:
@@ -145,6 +149,15 @@ class Settings(DatabaseSettings):
     """``http://host:4317``: where spans go by OTLP over gRPC. Nothing is traced where it is not set."""
     trace_percent: int = Field(default=100, ge=0, le=100)
     """Of the requests whose caller has not decided by its own ``traceparent``, how many are traced."""
+
+    metrics_port: int | None = Field(default=None, ge=0, le=65535)
+    """Where this process tells Prometheus of itself; nowhere where it is not set, or 0. Never the API's own port."""
+    temporal_metrics_port: int | None = Field(default=None, ge=0, le=65535)
+    """The same for what the Temporal SDK tells of itself."""
+    metrics_host: Annotated[str, AfterValidator(_address)] = "127.0.0.1"
+    """The address of these ports: of an interface that partners do not reach."""
+    metrics_every: timedelta = Field(default=timedelta(seconds=15), ge=timedelta(seconds=1))
+    """How often the figures that are in rows are read for Prometheus."""
 
     key_mode: Literal["live", "sandbox"] = "live"
     key_pepper: SecretStr | None = None

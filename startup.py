@@ -17,6 +17,7 @@ from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import Client, Plugin
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
 
 from chain.client import ChainClient
@@ -68,7 +69,9 @@ async def check_database(database: AsyncEngine) -> None:
         )
 
 
-async def connect_temporal(settings: Settings, plugins: Sequence[Plugin] = ()) -> Client:
+async def connect_temporal(
+    settings: Settings, plugins: Sequence[Plugin] = (), runtime: Runtime | None = None
+) -> Client:
     """Raises SettingAtFault where Temporal or its namespace cannot be reached."""
     try:
         client = await Client.connect(
@@ -76,6 +79,7 @@ async def connect_temporal(settings: Settings, plugins: Sequence[Plugin] = ()) -
             namespace=settings.temporal_namespace,
             data_converter=pydantic_data_converter,
             plugins=plugins,
+            runtime=runtime,
         )
         await client.service_client.check_health()
     except (RPCError, RuntimeError) as error:

@@ -14,7 +14,9 @@ from enum import StrEnum
 
 import structlog
 from eth_typing import ChecksumAddress
+from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio.client import Client
 
 from activities.webhooks.transport import Transport
 from alive import beating
@@ -24,6 +26,10 @@ from chain.lane_config import LaneConfig
 from chain.signer import KeyFileSigner, KeyFileUnusable, Signer
 from chain.types import BlockNumber
 from chain.waiter import LegWaiter
+from metrics.catalogue import LANE_ELECTED
+from metrics.collecting import StateCollector, Watched
+from metrics.endpoint import gauge, new_registry, served
+from metrics.sdk import sdk_runtime
 from models.sealing import Sealer
 from models.tables.session import open_database, transactions
 from schedules import keep_schedules, recurring
@@ -86,17 +92,42 @@ def load_signer(settings: SignerSettings, wallet: ChecksumAddress) -> Signer:
 
 
 @asynccontextmanager
-async def lane_of(parts: Parts, signer: Signer) -> AsyncIterator[asyncio.Task[None]]:
+async def lane_of(
+    parts: Parts, signer: Signer, registry: CollectorRegistry | None = None
+) -> AsyncIterator[asyncio.Task[None]]:
     """The ``lane`` role, running until the block ends; its task ends early only by a bug, which the task then raises."""
     # A pool of its own, since the lane keeps one session for as long as it holds the lock.
     database = open_database(parts.settings.database_url.get_secret_value(), pool_size=2, application_name="lane")
     lane = SignerLane(lane_config(parts.settings), database, parts.chain.client, signer)
+    if registry is not None:
+        gauge(LANE_ELECTED, registry).set_function(lane.holding.is_set)
     running = asyncio.create_task(lane.run(), name="signer lane")
     try:
         yield running
     finally:
         await lane.stop()
         await running
+        await database.dispose()
+
+
+@asynccontextmanager
+async def figures_told(parts: Parts, temporal: Client, registry: CollectorRegistry) -> AsyncIterator[None]:
+    """Looks at what this worker tells Prometheus of rows and neighbours, until the block ends."""
+    settings = parts.settings
+    database = open_database(settings.database_url.get_secret_value(), pool_size=1, application_name="metrics")
+    watched = Watched(
+        database=database,
+        temporal=temporal,
+        node=parts.chain.client,
+        wallet=parts.chain.wallet,
+        gas_reserve=settings.gas_reserve,
+        fee_cap=settings.max_fee_cap,
+        every=settings.metrics_every,
+    )
+    try:
+        async with StateCollector(watched, registry).running():
+            yield
+    finally:
         await database.dispose()
 
 
@@ -110,35 +141,41 @@ async def serve(role: Role, stop: asyncio.Event) -> None:
         stack.push_async_callback(database.dispose)
         tracing.watch_database(database)
         await check_database(database)
+        registry = new_registry(f"worker-{role}")
         if role is not Role.WEBHOOKS:
             client = await stack.enter_async_context(ChainClient(settings.rpc_url.get_secret_value()))
             parts = Parts(settings, database, await describe_chain(settings, client))
             if role in (Role.ALL, Role.LANE):
-                await _serve_lane(stack, parts, stop)
+                await _serve_lane(stack, parts, registry, stop)
             if role in (Role.ALL, Role.LOANS):
-                await _serve_loans(stack, parts, tracing)
+                await _serve_loans(stack, parts, registry, tracing)
         if role in (Role.ALL, Role.WEBHOOKS) and (sealer := _sealer(role, settings)) is not None:
             dispatching = await _serve_webhooks(stack, settings, database, sealer, tracing)
             dispatching.add_done_callback(lambda _: stop.set())
+        await stack.enter_async_context(served(registry, settings.metrics_host, settings.metrics_port))
         await stack.enter_async_context(beating(settings.alive_file))
         structlog.get_logger().info("worker ready", role=role)
         await stop.wait()
         structlog.get_logger().info("worker stops", role=role)
 
 
-async def _serve_lane(stack: AsyncExitStack, parts: Parts, stop: asyncio.Event) -> None:
+async def _serve_lane(stack: AsyncExitStack, parts: Parts, registry: CollectorRegistry, stop: asyncio.Event) -> None:
     signer = load_signer(read_settings(SignerSettings), parts.settings.platform_wallet)
-    lane = await stack.enter_async_context(lane_of(parts, signer))
+    lane = await stack.enter_async_context(lane_of(parts, signer, registry))
     lane.add_done_callback(lambda _: stop.set())
 
 
-async def _serve_loans(stack: AsyncExitStack, parts: Parts, tracing: Tracing) -> None:
-    temporal = await connect_temporal(parts.settings, tracing.plugins())
+async def _serve_loans(stack: AsyncExitStack, parts: Parts, registry: CollectorRegistry, tracing: Tracing) -> None:
+    settings = parts.settings
+    runtime = sdk_runtime(settings.metrics_host, settings.temporal_metrics_port)
+    temporal = await connect_temporal(settings, tracing.plugins(), runtime)
     await ensure_search_attributes(temporal)
     waiter = await stack.enter_async_context(LegWaiter(transactions(parts.database), parts.database.url))
     for worker in loans_workers(temporal, parts, waiter):
         await stack.enter_async_context(worker)
-    await keep_schedules(temporal, recurring(parts.settings))
+    await keep_schedules(temporal, recurring(settings))
+    if settings.metrics_port:
+        await stack.enter_async_context(figures_told(parts, temporal, registry))
 
 
 def _sealer(role: Role, settings: Settings) -> Sealer | None:

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from api.addresses import networks
 from api.docs import document
 from api.edge import Bugs, Edge
+from api.limiter import Limiter
 from api.problems import ProblemHandlers
 from api.request_log import RequestLogging
 from api.resources import Resources, open_resources
@@ -36,6 +37,9 @@ from api.routes import (
     requests,
     webhook_endpoints,
 )
+from metrics.catalogue import RATE_LIMITS_LOCAL
+from metrics.endpoint import gauge, new_registry, served
+from metrics.requests import CountedRequests
 from settings import Settings
 from startup import SettingAtFault, read_settings
 from telemetry import Tracing, configure_logging
@@ -95,10 +99,15 @@ def create_app(settings: Settings, *, resources: OpenResources = open_resources)
         async with AsyncExitStack() as stack:
             stack.callback(tracing.close)
             app.state.resources = await resources(settings, stack, tracing)
+            if registry is not None:
+                limiter: Limiter = app.state.resources.limiter
+                gauge(RATE_LIMITS_LOCAL, registry).set_function(lambda: limiter.away)
+                await stack.enter_async_context(served(registry, settings.metrics_host, settings.metrics_port))
             yield
 
     sys.setrecursionlimit(RECURSION_LIMIT)
     tracing = Tracing("api", settings)
+    registry = new_registry("api") if settings.metrics_port else None
     app = _Documented(
         title="Loan engine",
         version="1",
@@ -116,6 +125,8 @@ def create_app(settings: Settings, *, resources: OpenResources = open_resources)
     app.add_middleware(Bugs, problem_base=settings.problem_base)  # from the inside out
     app.add_middleware(RequestLogging, problem_base=settings.problem_base)
     app.add_middleware(Edge, problem_base=settings.problem_base, proxies=networks(settings.trusted_proxies))
+    if registry is not None:
+        app.add_middleware(CountedRequests, registry=registry)
     ProblemHandlers(settings.problem_base).install(app)
     for routes in ROUTES:
         app.include_router(routes.router)
@@ -150,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     configure_logging("api")
     try:
-        settings = read_settings(Settings)
+        settings = _settings(asked.port)
     except SettingAtFault as fault:
         structlog.get_logger().error("cannot start", setting=fault.setting, problem=fault.problem)
         return 2
@@ -167,6 +178,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     _Server(config, app).run()
     return 0
+
+
+def _settings(port: int) -> Settings:
+    """Raises SettingAtFault where one is wrong, or would have metrics served where partners are."""
+    settings = read_settings(Settings)
+    for name in ("metrics_port", "temporal_metrics_port"):
+        if getattr(settings, name) == port:
+            raise SettingAtFault(name.upper(), "it is the port of the API itself")
+    return settings
 
 
 if __name__ == "__main__":

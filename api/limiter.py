@@ -57,6 +57,11 @@ class Limiter:
     def counts_locally(self) -> bool:
         return self._shared is None or self._away
 
+    @property
+    def away(self) -> bool:
+        """Valkey should count, and does not."""
+        return self._away
+
     def open(self) -> None:
         """Begins to watch over Valkey, where there is one."""
         if self._shared is not None:

@@ -14,6 +14,7 @@ from api.windows import ValkeyWindows
 from chain.client import ChainClient
 from chain.deployment import knows_operators
 from chain.engine_chain import EngineChain
+from metrics.sdk import sdk_runtime
 from models.tables.session import Transaction, open_database, transactions
 from settings import Settings
 from startup import chain_of
@@ -79,7 +80,11 @@ async def open_resources(settings: Settings, stack: AsyncExitStack, tracing: Tra
         transaction=transactions(engine),
         statements=statements,
         starter=TemporalStarter(
-            settings.temporal_address, settings.temporal_namespace, settings.head_wait, tracing.plugins()
+            settings.temporal_address,
+            settings.temporal_namespace,
+            settings.head_wait,
+            tracing.plugins(),
+            sdk_runtime(settings.metrics_host, settings.temporal_metrics_port),
         ),
         chain=chain,
         engine_chain=LateChain(settings, chain),

@@ -16,6 +16,7 @@ from temporalio.client import Client, Plugin, WithStartWorkflowOperation
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import TemporalError
+from temporalio.runtime import Runtime
 from temporalio.workflow import UpdateMethodMultiParam
 
 from models.messages.borrow import BorrowDecision
@@ -72,11 +73,19 @@ class TemporalAway(Exception):
 class TemporalStarter:
     """Connects when it is first needed, so that the API starts, and answers 503, while Temporal is away."""
 
-    def __init__(self, address: str, namespace: str, head_wait: timedelta, plugins: Sequence[Plugin] = ()) -> None:
+    def __init__(
+        self,
+        address: str,
+        namespace: str,
+        head_wait: timedelta,
+        plugins: Sequence[Plugin] = (),
+        runtime: Runtime | None = None,
+    ) -> None:
         self._address = address
         self._namespace = namespace
         self._head_wait = head_wait
         self._plugins = plugins
+        self._runtime = runtime
         self._client: Client | None = None
         self._connecting: asyncio.Task[Client] | None = None
 
@@ -115,6 +124,7 @@ class TemporalStarter:
                     data_converter=pydantic_data_converter,
                     connect_timeout=LOOK,
                     plugins=self._plugins,
+                    runtime=self._runtime,
                 )
         except (RuntimeError, TimeoutError) as error:  # the SDK raises RuntimeError where no connection can be made
             raise TemporalAway(str(error) or "the server is silent") from error

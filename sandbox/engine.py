@@ -35,6 +35,7 @@ STOPS = ((signal.SIGTERM, 30),)
 class EngineConfig:
     """Where the engine finds what it works with. `settings` are further ones, by their names without ENGINE_.
 
+    `own` answers, for the name of a process, settings of that one alone, such as the ports that it tells its metrics on.
     `inside` answers, for the name of a process, the words that start another program in which its own one then runs.
     """
 
@@ -52,6 +53,7 @@ class EngineConfig:
     block_poll: timedelta = timedelta(milliseconds=250)
     settings: Mapping[str, str] = field(default_factory=dict)
     inside: Callable[[str], Sequence[str]] = lambda _: ()
+    own: Callable[[str], Mapping[str, str]] = lambda _: {}
 
     def variables(self, api_url: str) -> dict[str, str]:
         """Every ENGINE_* variable that differs from the engine's defaults."""
@@ -75,7 +77,11 @@ class EngineConfig:
             **({} if self.rate_limit_url is None else {"RATE_LIMIT_URL": self.rate_limit_url}),
             **self.settings,
         }
-        return {f"{ENV_PREFIX}{name}": value for name, value in named.items()}
+        return _named(named)
+
+
+def _named(settings: Mapping[str, str]) -> dict[str, str]:
+    return {f"{ENV_PREFIX}{name}": value for name, value in settings.items()}
 
 
 class Engine:
@@ -169,7 +175,7 @@ class Engine:
             folder=ROOT,
             log=self.folder / f"{name}.log",
             stops=STOPS,
-            environment={**surroundings(), **self.variables},
+            environment={**surroundings(), **self.variables, **_named(self.config.own(name))},
         )
 
 

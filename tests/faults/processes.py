@@ -5,7 +5,7 @@ and that no role of it runs in the test's own process.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -51,7 +51,7 @@ RECOVERY_SECONDS = 60
 class Site:
     """Where an engine is set up. ``rpc_url`` where its processes reach the node by another way than the test.
 
-    ``inside`` is EngineConfig's: the program in which the program of a process runs.
+    ``inside`` is EngineConfig's: the program in which the program of a process runs. So is ``own``: its own settings.
     """
 
     folder: Path
@@ -61,6 +61,7 @@ class Site:
     rpc_url: str | None = None
     rate_limit_url: str | None = None
     inside: Callable[[str], Sequence[str]] = lambda _: ()
+    own: Callable[[str], Mapping[str, str]] = lambda _: {}
 
 
 @dataclass(frozen=True)
@@ -237,6 +238,7 @@ async def _config(site: Site, ground: _Ground, settings: dict[str, str]) -> Engi
         block_poll=BLOCK_POLL,
         settings={"INBOUND_FROM_BLOCK": str(head.number), **settings},
         inside=site.inside,
+        own=site.own,
     )
 
 
