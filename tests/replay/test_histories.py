@@ -16,7 +16,9 @@ from tests.replay.paths import PATHS
 from tests.replay.saved import load, saved_names
 from tests.replay.steps import recorded_steps, replay
 from workflows.borrow import BorrowWorkflow
+from workflows.deliver_webhook import DeliverWebhookWorkflow
 from workflows.repay import RepayWorkflow
+from workflows.service_loans import ServiceLoansWorkflow
 from workflows.upkeep import UpkeepWorkflow
 
 RECORDED = [
@@ -31,6 +33,10 @@ RECORDED = [
     "borrow-run-again",
     "borrow-undone-by-an-operator",
     "borrow-unwind-retried",
+    "deliver-again",
+    "deliver-at-once",
+    "deliver-cancelled",
+    "deliver-stopped",
     "repay-applied",
     "repay-by-proof",
     "repay-collect-failed",
@@ -42,15 +48,18 @@ RECORDED = [
     "repay-refunded",
     "repay-refused",
     "repay-run-again",
+    "service-loans",
     "upkeep",
 ]
+
+WORKFLOWS = [BorrowWorkflow, DeliverWebhookWorkflow, RepayWorkflow, ServiceLoansWorkflow, UpkeepWorkflow]
 
 
 @pytest.mark.parametrize("name", RECORDED)
 async def test_replays(name: str) -> None:
     """Today's workflow code takes every step that this path took when it was recorded."""
     history = load(name)
-    assert await replay(history, [BorrowWorkflow, RepayWorkflow, UpkeepWorkflow]) == recorded_steps(history)
+    assert await replay(history, WORKFLOWS) == recorded_steps(history)
 
 
 def test_every_path_is_recorded() -> None:
