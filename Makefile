@@ -51,6 +51,7 @@ check: install ## format, lint, types, layers, dependencies, contracts and migra
 	$(BIN)/python -m sandbox.schema_check
 	$(BIN)/python -m sandbox.errors_page --check
 	$(BIN)/python -m sandbox.metrics_page --check
+	$(BIN)/python -m sandbox.events_page --check
 
 faults: install ## the seeded slice of every fault campaign, under five minutes
 	@$(BIN)/python -m tests.faults $(ARGS)

@@ -12,18 +12,27 @@ from types import MappingProxyType
 from typing import Any
 
 import httpx
+from pydantic import SecretStr
 
 from chain.contracts.solvency_vault import encode_set_operator
 from contracts.deploy import Transaction
 from models.messages.common import OperationInput
+from models.messages.webhooks import Delivered, Verdict
+from models.statuses import DisabledBecause
+from models.tables.webhook_book import disable, lock_endpoint
 from tests.chain.world import DAY, USD
 from tests.engine import Borrower, Engine, until
+from tests.webhooks.desk import SEALING_KEY, Desk
+from tests.webhooks.receiver import Behave, receiving
 from workflows.borrow import BorrowWorkflow
 from workflows.options import LOANS_QUEUE
 from workflows.repay import RepayWorkflow
+from workflows.service_loans import ServiceLoansWorkflow
 from workflows.upkeep import UpkeepWorkflow
 
 Walk = Callable[[Engine], Awaitable[str]]
+
+SEALED = {"sealing_key": SecretStr(SEALING_KEY)}
 
 PART = {"amount": str(1_000 * USD)}
 PAYOFF = {"payoff": True}
@@ -221,6 +230,63 @@ async def upkeep(engine: Engine) -> str:
     return workflow_id
 
 
+async def service_loans(engine: Engine) -> str:
+    """An installment is due, and its partner is told."""
+    await active(engine)
+    await time_passes(engine, 28 * DAY)
+    handle = await engine.temporal.start_workflow(ServiceLoansWorkflow.run, id="service-loans", task_queue=LOANS_QUEUE)
+    assert (await handle.result()).due == 1
+    return handle.id
+
+
+# Deliveries of webhooks
+
+
+async def deliver_at_once(engine: Engine) -> str:
+    return await _delivered(engine, lambda _: 200, Verdict.DELIVERED)
+
+
+async def deliver_again(engine: Engine) -> str:
+    return await _delivered(engine, lambda number: 500 if number == 1 else 200, Verdict.DELIVERED)
+
+
+async def deliver_stopped(engine: Engine) -> str:
+    """The receiver says that it is gone."""
+    return await _delivered(engine, lambda _: 410, Verdict.STOPPED)
+
+
+async def deliver_cancelled(engine: Engine) -> str:
+    """It waits for its second try when its endpoint is disabled."""
+    async with receiving(behave=lambda _: 500) as receiver:
+        desk = Desk(engine.parts.database, engine.temporal, engine.settings, engine.partner.id)
+        async with desk.delivering():
+            endpoint, event = await desk.endpoint(receiver.url), await desk.event()
+            await until(partial(_has_tried, desk, event, endpoint))
+            async with engine.transaction() as session:
+                await disable(session, await lock_endpoint(session, endpoint), DisabledBecause.PARTNER)
+            return await _verdict(engine, f"deliver:{event}:{endpoint}", Verdict.STOPPED)
+
+
+async def _delivered(engine: Engine, behave: Behave, verdict: Verdict) -> str:
+    async with receiving(behave=behave) as receiver:
+        desk = Desk(engine.parts.database, engine.temporal, engine.settings, engine.partner.id)
+        async with desk.delivering():
+            endpoint, event = await desk.endpoint(receiver.url), await desk.event()
+            await until(partial(desk.has_ended, event, endpoint))
+            return await _verdict(engine, f"deliver:{event}:{endpoint}", verdict)
+
+
+async def _verdict(engine: Engine, workflow_id: str, verdict: Verdict) -> str:
+    result = await engine.temporal.get_workflow_handle(workflow_id, result_type=Delivered).result()
+    assert result.verdict is verdict
+    return workflow_id
+
+
+async def _has_tried(desk: Desk, event: str, endpoint: str) -> bool:
+    found = await desk.delivery(event, endpoint)
+    return found is not None and found.attempts > 0
+
+
 @dataclass(frozen=True)
 class Path:
     """``lane_runs`` is false where the walk needs the lane to be away at first, and starts it itself."""
@@ -245,6 +311,10 @@ PATHS: Mapping[str, Path] = MappingProxyType(
             borrow_undone_by_an_operator, settings={"settle_deadline": timedelta(seconds=2)}
         ),
         "borrow-unwind-retried": Path(borrow_unwind_retried),
+        "deliver-again": Path(deliver_again, lane_runs=False, settings=SEALED),
+        "deliver-at-once": Path(deliver_at_once, lane_runs=False, settings=SEALED),
+        "deliver-cancelled": Path(deliver_cancelled, lane_runs=False, settings=SEALED),
+        "deliver-stopped": Path(deliver_stopped, lane_runs=False, settings=SEALED),
         "repay-applied": Path(repay_applied),
         "repay-by-proof": Path(repay_by_proof),
         "repay-collect-failed": Path(repay_collect_failed),
@@ -256,6 +326,7 @@ PATHS: Mapping[str, Path] = MappingProxyType(
         "repay-refunded": Path(repay_refunded),
         "repay-refused": Path(repay_refused),
         "repay-run-again": Path(repay_run_again, lane_runs=False),
+        "service-loans": Path(service_loans),
         "upkeep": Path(upkeep),
     }
 )

@@ -16,8 +16,10 @@ from tests.replay.paths import PATHS
 from tests.replay.saved import load, saved_names
 from tests.replay.steps import recorded_steps, replay
 from workflows.borrow import BorrowWorkflow
+from workflows.deliver_webhook import DeliverWebhookWorkflow
 from workflows.pinned import PinnedBorrowWorkflow, PinnedRepayWorkflow
 from workflows.repay import RepayWorkflow
+from workflows.service_loans import ServiceLoansWorkflow
 from workflows.upkeep import UpkeepWorkflow
 
 RECORDED = [
@@ -32,6 +34,10 @@ RECORDED = [
     "borrow-run-again",
     "borrow-undone-by-an-operator",
     "borrow-unwind-retried",
+    "deliver-again",
+    "deliver-at-once",
+    "deliver-cancelled",
+    "deliver-stopped",
     "repay-applied",
     "repay-by-proof",
     "repay-collect-failed",
@@ -43,22 +49,27 @@ RECORDED = [
     "repay-refunded",
     "repay-refused",
     "repay-run-again",
+    "service-loans",
     "upkeep",
 ]
+
+WORKFLOWS = [BorrowWorkflow, DeliverWebhookWorkflow, RepayWorkflow, ServiceLoansWorkflow, UpkeepWorkflow]
 
 
 @pytest.mark.parametrize("name", RECORDED)
 async def test_replays(name: str) -> None:
     """Today's workflow code takes every step that this path took when it was recorded."""
     history = load(name)
-    assert await replay(history, [BorrowWorkflow, RepayWorkflow, UpkeepWorkflow]) == recorded_steps(history)
+    assert await replay(history, WORKFLOWS) == recorded_steps(history)
 
 
 @pytest.mark.parametrize("name", RECORDED)
 async def test_replays_with_a_pinned_build(name: str) -> None:
     """So does the code that versioned workers run, so that versions can be switched on and off with operations open."""
     history = load(name)
-    assert await replay(history, [PinnedBorrowWorkflow, PinnedRepayWorkflow, UpkeepWorkflow]) == recorded_steps(history)
+    unversioned = [each for each in WORKFLOWS if each not in (BorrowWorkflow, RepayWorkflow)]
+    pinned = [PinnedBorrowWorkflow, PinnedRepayWorkflow, *unversioned]
+    assert await replay(history, pinned) == recorded_steps(history)
 
 
 def test_every_path_is_recorded() -> None:

@@ -111,6 +111,10 @@ class Desk:
         found = await self.delivery(event_id, endpoint_id)
         return found is not None and found.state is state
 
+    async def has_ended(self, event_id: str, endpoint_id: str) -> bool:
+        found = await self.delivery(event_id, endpoint_id)
+        return found is not None and found.ended_at is not None
+
     async def attempts(self, endpoint_id: str) -> list[WebhookAttempt]:
         query = select(WebhookAttempt).where(WebhookAttempt.endpoint_id == endpoint_id).order_by(WebhookAttempt.id)
         async with self.transaction() as session:

@@ -16,6 +16,7 @@ from tests.faults.campaigns.reorgs import Reorgs
 from tests.faults.campaigns.stalled_submits import StalledSubmits
 from tests.faults.campaigns.stolen_nonces import StolenNonces
 from tests.faults.campaigns.strangers import Strangers
+from tests.faults.campaigns.webhook_kills import WebhookKills
 from tests.faults.campaigns.workflow_events import WorkflowEvents
 
 CAMPAIGNS: tuple[Campaign, ...] = (
@@ -36,5 +37,6 @@ CAMPAIGNS: tuple[Campaign, ...] = (
     PartsAway(),
     WorkflowEvents(),
     Strangers(),
+    WebhookKills(),
     RateLimit(),
 )
