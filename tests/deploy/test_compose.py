@@ -113,8 +113,10 @@ def test_who_is_on_which_network() -> None:
     assert members["temporal-database"] == {"temporal-postgres", "temporal-schema", "temporal"}
     assert members["cache"] == {"valkey", "api"}
     assert members["webhooks"] == {"worker-webhooks"}
-    assert "worker-webhooks" not in members["chain"] | members["edge"]
-    assert "worker-lane" not in members["edge"] | members["webhooks"] | members["temporal"]
+    assert members["edge"] == {"api"}
+    assert "worker-webhooks" not in members["chain"]
+    assert not members["consoles"] & OURS
+    assert "worker-lane" not in members["temporal"]
 
 
 @ours
