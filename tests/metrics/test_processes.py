@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import pytest
@@ -171,7 +172,7 @@ async def test_the_sdk_tells_of_itself(told: Told) -> None:
 async def test_what_is_away_is_absent(told: Told) -> None:
     """A scrape answers at once whatever is away: its word is 0, its figures are absent, and both come back with it."""
     stack = told.stack
-    parts = {"node": stack.anvil, "temporal": stack.temporal, "postgresql": stack.postgres}
+    parts: dict[str, Any] = {"node": stack.anvil, "temporal": stack.temporal, "postgresql": stack.postgres}
     lost = {"node": "loan_engine_gas_balance_wei", "postgresql": "loan_engine_usdc_outstanding_base_units"}
     for part, server in parts.items():
         name = f"loan_engine_{part}_up"

@@ -132,7 +132,7 @@ def _cases() -> Iterator[dict[str, Any]]:
     for alert in alerts():
         yield _case(alert, WELL, fires=False)
     for alert, otherwise in FIRING:
-        series = {name: values for name, values in (WELL | otherwise).items() if values is not None}
+        series = {name: values for name, values in {**WELL, **otherwise}.items() if values is not None}
         yield _case(alert, series, fires=True)
 
 
