@@ -6,13 +6,13 @@ from typing import Any, cast
 
 import pytest
 
+from chain.codec import checksum
 from contracts.deploy import Contracts
 from sandbox.demo.__main__ import settings
 from sandbox.demo.links import links
 from sandbox.demo.story import Told
 from sandbox.engine import EngineConfig
 from sandbox.world import Sandbox
-from chain.codec import checksum
 
 RECEIVER = "http://127.0.0.1:4317"
 ANYBODY = checksum("0x" + "11" * 20)
