@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]  # its types are a package of their own
 
 from metrics.catalogue import CATALOGUE
 from sandbox.engine import ROOT
@@ -132,7 +132,7 @@ def _cases() -> Iterator[dict[str, Any]]:
     for alert in alerts():
         yield _case(alert, WELL, fires=False)
     for alert, otherwise in FIRING:
-        series = {name: values for name, values in (WELL | otherwise).items() if values is not None}
+        series = {name: values for name, values in {**WELL, **otherwise}.items() if values is not None}
         yield _case(alert, series, fires=True)
 
 
