@@ -161,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     configure_logging("api")
     try:
-        settings = _settings(asked.port)
+        settings = settings_for(asked.port)
     except SettingAtFault as fault:
         structlog.get_logger().error("cannot start", setting=fault.setting, problem=fault.problem)
         return 2
@@ -180,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _settings(port: int) -> Settings:
+def settings_for(port: int) -> Settings:
     """Raises SettingAtFault where one is wrong, or would have metrics served where partners are."""
     settings = read_settings(Settings)
     for name in ("metrics_port", "temporal_metrics_port"):

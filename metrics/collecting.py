@@ -37,6 +37,8 @@ _TRY_LOCK = text("SELECT pg_try_advisory_lock(:key)")
 _BOUND = text("SET LOCAL statement_timeout = '5s'")
 _PATIENCE = 10
 """Seconds for one look at each of what may be away."""
+_PARTING = 2
+"""The same for a look that is ended, and for the session: a worker that stops has money's steps to wait for, not this."""
 _TURNS_KEPT = 3
 
 
@@ -71,7 +73,7 @@ class StateCollector:
             yield
         finally:
             task.cancel()
-            await asyncio.wait({task}, timeout=_PATIENCE)
+            await asyncio.wait({task}, timeout=_PARTING)
             await self.close()
 
     async def _run(self) -> None:
@@ -159,7 +161,7 @@ class StateCollector:
         self._holds = False
         connection, self._connection = self._connection, None
         if connection is not None:
-            with suppress(SQLAlchemyError, OSError, TimeoutError):
-                async with asyncio.timeout(_PATIENCE):
+            with suppress(Exception):  # a session that cannot even be closed is gone
+                async with asyncio.timeout(_PARTING):
                     await connection.invalidate()
                     await connection.close()

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
 import httpx
 import pytest
@@ -14,7 +13,17 @@ from metrics.catalogue import CATALOGUE
 from models.statuses import IncidentKind
 from models.tables.loans import Repayment
 from sandbox.engine import API
-from sandbox.services import AnvilOptions, PostgresOptions, Stack, StackOptions, TemporalOptions, ValkeyOptions
+from sandbox.services import (
+    Anvil,
+    AnvilOptions,
+    Postgres,
+    PostgresOptions,
+    Stack,
+    StackOptions,
+    Temporal,
+    TemporalOptions,
+    ValkeyOptions,
+)
 from sandbox.services.ports import leased_port
 from tests.chain.world import USD
 from tests.engine import until
@@ -172,7 +181,8 @@ async def test_the_sdk_tells_of_itself(told: Told) -> None:
 async def test_what_is_away_is_absent(told: Told) -> None:
     """A scrape answers at once whatever is away: its word is 0, its figures are absent, and both come back with it."""
     stack = told.stack
-    parts: dict[str, Any] = {"node": stack.anvil, "temporal": stack.temporal, "postgresql": stack.postgres}
+    parts: dict[str, Anvil | Temporal | Postgres]
+    parts = {"node": stack.anvil, "temporal": stack.temporal, "postgresql": stack.postgres}
     lost = {"node": "loan_engine_gas_balance_wei", "postgresql": "loan_engine_usdc_outstanding_base_units"}
     for part, server in parts.items():
         name = f"loan_engine_{part}_up"
