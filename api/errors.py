@@ -144,7 +144,8 @@ class SignatureInvalid(Unauthenticated):
 
     def __init__(self) -> None:
         super().__init__(
-            "The signature is not that of this method, path with query, timestamp and body under this key's signing secret."
+            "The signature is not that of this method, path with query, Idempotency-Key, timestamp and body under this key's "
+            "signing secret."
         )
 
 

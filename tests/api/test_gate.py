@@ -1,6 +1,8 @@
 """Who gets in: from allowed addresses only, with a signature where one is demanded, and what a key's use leaves behind."""
 
 import asyncio
+import hashlib
+import hmac
 import json
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -21,7 +23,7 @@ from api.app import create_app
 from api.auth import ADMIN_BEARER, BEARER
 from api.gate import AdminRoute, PartnerRoute
 from api.resources import Resources
-from api.signing import SIGNATURE, TIMESTAMP, new_signing_secret, sign
+from api.signing import IDEMPOTENCY_KEY, SIGNATURE, TIMESTAMP, new_signing_secret, sign
 from models.statuses import Scope
 from models.tables.partners import ApiKey
 from settings import Settings
@@ -190,6 +192,57 @@ async def test_what_was_altered_on_the_way_is_refused(signing: tuple[Desk, str],
     problem(await desk.http.post("/v1/loans", content=sent, headers=raw), 401, "signature_invalid")
 
 
+MONEY = [("/v1/loans/none/repayments", b'{"payoff": true}'), ("/v1/loans", None)]
+ANOTHER: list[list[tuple[str, str]]] = [
+    [(IDEMPOTENCY_KEY, "k-2")],
+    [],
+    [(IDEMPOTENCY_KEY, "")],
+    [(IDEMPOTENCY_KEY, "k-1"), (IDEMPOTENCY_KEY, "k-2")],
+    [(IDEMPOTENCY_KEY, "k-2"), (IDEMPOTENCY_KEY, "k-1")],
+]
+
+
+@pytest.mark.parametrize("keys", ANOTHER, ids=repr)
+@pytest.mark.parametrize(("target", "body"), MONEY, ids=["repayment", "borrow"])
+async def test_a_signature_is_for_its_idempotency_key_alone(
+    signing: tuple[Desk, str], target: str, body: bytes | None, keys: list[tuple[str, str]]
+) -> None:
+    """Sent again with another Idempotency-Key, with none or with two, a signed request is no new operation: it is a 401."""
+    desk, secret = signing
+    sent = body or json.dumps(desk.borrow_body()).encode()
+    headers = signed(desk, secret, sent, target=target, idempotency_key="k-1")
+    answer = await desk.http.post(target, content=sent, headers=[*headers.items(), *keys])
+    problem(answer, 401, "signature_invalid")
+    assert await desk.operations() == 0
+
+
+@pytest.mark.parametrize(("target", "body"), MONEY, ids=["repayment", "borrow"])
+async def test_a_key_that_was_not_signed_makes_the_signature_void(
+    signing: tuple[Desk, str], target: str, body: bytes | None
+) -> None:
+    """A request that was signed without an Idempotency-Key cannot be given one."""
+    desk, secret = signing
+    sent = body or json.dumps(desk.borrow_body()).encode()
+    headers = signed(desk, secret, sent, target=target)
+    answer = await desk.http.post(target, content=sent, headers={**headers, IDEMPOTENCY_KEY: "k-1"})
+    problem(answer, 401, "signature_invalid")
+    assert await desk.operations() == 0
+
+
+@pytest.mark.parametrize(("target", "body"), MONEY, ids=["repayment", "borrow"])
+async def test_a_signed_request_sent_again_is_the_same_operation(
+    signing: tuple[Desk, str], target: str, body: bytes | None
+) -> None:
+    """Word for word it passes again, and moves nothing a second time."""
+    desk, secret = signing
+    sent = body or json.dumps(desk.borrow_body()).encode()
+    headers = {**signed(desk, secret, sent, target=target, idempotency_key="k-1"), IDEMPOTENCY_KEY: "k-1"}
+    answers = [await desk.http.post(target, content=sent, headers=headers) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert answers[1].headers["idempotency-replayed"] == "true"
+    assert await desk.operations() == 1
+
+
 async def test_a_signature_that_is_sent_is_checked_though_it_is_not_demanded(signing: tuple[Desk, str]) -> None:
     """Where a key may sign or not, a wrong signature is refused, and none is fine."""
     desk, secret = signing
@@ -208,10 +261,14 @@ async def test_a_key_without_a_secret_proves_nothing_by_a_signature(desk: Desk) 
 
 
 def test_the_signed_text_is_as_documented() -> None:
-    """The example of the docs: fixed inputs give this signature for ever."""
-    proof = sign("ss_example", method="post", target="/v1/loans?a=b", body=b"{}", timestamp=1_767_225_600)
+    """The example of the docs: fixed inputs give this signature for ever, and no key is an empty line."""
+    asked = {"method": "post", "target": "/v1/loans?a=b", "body": b"{}", "timestamp": 1_767_225_600}
+    proof = sign("ss_example", idempotency_key="loan-1", **asked)  # type: ignore[arg-type]
+    text = f"v1\nPOST\n/v1/loans?a=b\n\n1767225600\n{hashlib.sha256(b'{}').hexdigest()}"
+    bare = hmac.new(b"ss_example", text.encode(), hashlib.sha256).hexdigest()
+    assert sign("ss_example", **asked)[SIGNATURE] == f"v1={bare}"  # type: ignore[arg-type]
     assert proof[TIMESTAMP] == "1767225600"
-    assert proof[SIGNATURE] == "v1=dec19071bfd54e8722cd12bac95e76f86b6f3da5f53d79dfaf9bc3e4d9a6c42c"
+    assert proof[SIGNATURE] == "v1=f77355b6700e2c0e621a6644d1e77ef951d4e662fd2d1c8b948f5b8cd7bc6b39"
 
 
 async def test_a_body_that_cannot_be_read_is_no_way_around_the_gate(desk: Desk) -> None:

@@ -82,8 +82,9 @@ def test_the_guides_signature_is_the_engines() -> None:
     made = told["signed_headers"]
     assert callable(made)
     asked = {"method": "POST", "target": "/v1/loans?a=%20b", "body": b'{"payoff": true}'}
-    before = int(time.time())
-    headers = made("ss_secret", asked["method"], asked["target"], asked["body"])
-    moment = int(headers["X-Timestamp"])
-    assert before <= moment <= time.time()
-    assert headers == signing.sign("ss_secret", **asked, timestamp=moment)
+    for named in ({}, {"idempotency_key": "payoff-1"}):
+        before = int(time.time())
+        headers = made("ss_secret", asked["method"], asked["target"], asked["body"], **named)
+        moment = int(headers["X-Timestamp"])
+        assert before <= moment <= time.time()
+        assert headers == signing.sign("ss_secret", **asked, **named, timestamp=moment)
