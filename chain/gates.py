@@ -1,7 +1,7 @@
 """What must still be allowed in the transaction that gives a leg its nonce (money.md sections 2 and 5).
 
-A partner that is suspended, a key or grant that is revoked and a cancel request stop a borrow or a collection until then,
-and not after; a clearance that is withdrawn stops a borrow. The rows are locked FOR SHARE, so a suspension that was answered is seen by every later nonce. They are
+A partner that is suspended, a key or grant that is revoked, a key whose scope for the leg was taken and a cancel request stop
+a borrow or a collection until then, and not after; a clearance that is withdrawn stops a borrow. The rows are locked FOR SHARE, so a suspension that was answered is seen by every later nonce. They are
 locked class by class in the order that holds everywhere: operation, partner, key, grant; then signer and transaction.
 """
 
@@ -13,12 +13,13 @@ from typing import Any
 from sqlalchemy import Row, Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.statuses import LegName, PartnerStatus
+from models.statuses import LegName, PartnerStatus, Scope
 from models.tables.loans import Loan
 from models.tables.operations import Operation
 from models.tables.partners import ApiKey, CreditLineGrant, Partner
 
-_GATED = frozenset({LegName.BORROW, LegName.COLLECT})
+_GATED = {LegName.BORROW: Scope.BORROW, LegName.COLLECT: Scope.REPAY}
+"""The legs that can still be stopped, with the scope that each one's key must have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +34,13 @@ async def lock_and_judge(
 ) -> dict[tuple[str, str], str]:
     """Locks the operations of these (operation, leg) pairs; says which may not be sent any more, and why."""
     standings = await _operations(session, {operation_id for operation_id, _ in legs})
-    gated = [(operation_id, leg) for operation_id, leg in legs if leg in _GATED]
+    gated = [(operation_id, LegName(leg)) for operation_id, leg in legs if leg in _GATED]
     if not gated:
         return {}
     concerned = [standings[operation_id] for operation_id, _ in gated]
     partners = await _partners(session, {each.partner_id for each in concerned if each.partner_id is not None})
     inactive, uncleared = _inactive(partners), _uncleared(partners, demanded=demands_clearance)
-    keys = await _invalid_keys(session, {each.api_key_id for each in concerned if each.api_key_id is not None})
+    keys = await _keys(session, {each.api_key_id for each in concerned if each.api_key_id is not None})
     ungranted = await _revoked_grants(session, [operation_id for operation_id, leg in gated if leg == LegName.BORROW])
     reasons = {}
     for operation_id, leg in gated:
@@ -48,7 +49,7 @@ async def lock_and_judge(
             ("a cancellation was asked for" if standing.cancelled else None)
             or inactive.get(standing.partner_id or "")
             or (uncleared.get(standing.partner_id or "") if leg == LegName.BORROW else None)
-            or keys.get(standing.api_key_id or "")
+            or _invalid(keys.get(standing.api_key_id or ""), _GATED[leg])
             or (ungranted.get(operation_id) if leg == LegName.BORROW else None)
         )
         if reason is not None:
@@ -79,16 +80,19 @@ def _uncleared(partners: Sequence[Row[*tuple[Any, ...]]], *, demanded: bool) -> 
     }
 
 
-async def _invalid_keys(session: AsyncSession, ids: Collection[str]) -> Mapping[str, str]:
-    query = select(ApiKey.id, ApiKey.revoked_at, ApiKey.expires_at).where(ApiKey.id.in_(ids)).order_by(ApiKey.id)
-    now = datetime.now(UTC)
-    reasons = {}
-    for row in await _shared(session, query):
-        if row.revoked_at is not None:
-            reasons[row.id] = "the API key was revoked"
-        elif row.expires_at is not None and row.expires_at <= now:
-            reasons[row.id] = "the API key has expired"
-    return reasons
+async def _keys(session: AsyncSession, ids: Collection[str]) -> Mapping[str, Row[*tuple[Any, ...]]]:
+    query = select(ApiKey.id, ApiKey.revoked_at, ApiKey.expires_at, ApiKey.scopes)
+    return {row.id: row for row in await _shared(session, query.where(ApiKey.id.in_(ids)).order_by(ApiKey.id))}
+
+
+def _invalid(key: Row[*tuple[Any, ...]] | None, scope: Scope) -> str | None:
+    if key is None:
+        return None
+    if key.revoked_at is not None:
+        return "the API key was revoked"
+    if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
+        return "the API key has expired"
+    return None if scope in key.scopes else f"the API key may not {scope} any more"
 
 
 async def _revoked_grants(session: AsyncSession, operation_ids: Collection[str]) -> Mapping[str, str]:

@@ -32,6 +32,7 @@ from models.statuses import (
     IncidentKind,
     OperationKind,
     OperationState,
+    Scope,
     TransactionState,
 )
 from models.tables import book
@@ -102,7 +103,13 @@ class Desk:
             session.add(rows.partner_row(partner_id, address))
             await session.flush()
             session.add(
-                ApiKey(id=f"key-{partner_id}", partner_id=partner_id, prefix="k", secret_hash=partner_id, scopes=[])
+                ApiKey(
+                    id=f"key-{partner_id}",
+                    partner_id=partner_id,
+                    prefix="k",
+                    secret_hash=partner_id,
+                    scopes=list(Scope),
+                )
             )
             session.add(rows.grant_row(partner_id, position, self.wallet, future))
             session.add(rows.position_row(self.config, position, self.wallet))

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from models.messages.legs import CollectCall
-from models.statuses import IN_FLIGHT_STATES, PartnerStatus, TransactionState
+from models.statuses import IN_FLIGHT_STATES, PartnerStatus, Scope, TransactionState
 from models.tables.operations import Operation
 from models.tables.partners import ApiKey, CreditLineGrant, Partner
 from models.tables.transactions import ChainSigner
@@ -154,7 +154,30 @@ async def test_a_collection_that_is_no_longer_allowed_is_abandoned(desk: Desk, s
     assert await desk.sent_count() == 0
 
 
-@pytest.mark.parametrize("stop", [_suspend, _revoke_key, _revoke_grant, _cancel])
+async def _leave(desk: Desk, *scopes: Scope) -> None:
+    """What the key may still be used for."""
+    async with desk.transaction() as session:
+        await session.execute(update(ApiKey).values(scopes=[str(scope) for scope in scopes]))
+
+
+@pytest.mark.parametrize(("taken", "stopped"), [(Scope.BORROW, "borrow"), (Scope.REPAY, "collect")])
+async def test_a_scope_that_was_taken_stops_its_own_leg_alone(desk: Desk, taken: Scope, stopped: str) -> None:
+    """A key that may no longer borrow borrows nothing, and still collects; one that may no longer repay, the other way round."""
+    await desk.lane_known()
+    asked = {"borrow": await desk.operation(), "collect": await desk.operation()}
+    await desk.queue(desk.borrow(asked["borrow"]))
+    await desk.queue(desk.plan(asked["collect"], "collect", CollectCall(payer=SETTLEMENT, amount=USD)))
+    await _leave(desk, *(scope for scope in Scope if scope is not taken))
+    (going,) = set(asked) - {stopped}
+    async with desk.running():
+        row = await desk.until(asked[stopped], stopped, TransactionState.ABANDONED)
+        await desk.until(
+            asked[going], going, *IN_FLIGHT_STATES, TransactionState.FINAL_OK, TransactionState.FINAL_REVERTED
+        )
+    assert (row.reason, row.nonce) == (f"the API key may not {taken} any more", None)
+
+
+@pytest.mark.parametrize("stop", [_suspend, _revoke_key, _revoke_grant, _cancel, _leave])
 async def test_money_on_its_way_is_finished(desk: Desk, stop: Stop) -> None:
     """What stops a borrow does not stop the settlement of one that was sent."""
     await desk.lane_known()

@@ -80,6 +80,14 @@ BUGS = [
         test="tests/chain/lane/test_gates.py::test_a_borrow_whose_clearance_was_withdrawn_is_abandoned",
     ),
     Bug(
+        name="scope-not-read-again",
+        breaks="a key borrows and collects nothing once the scope for it was taken",
+        file="chain/gates.py",
+        old="return None if scope in key.scopes else",
+        new="return None if key.scopes else",
+        test="tests/chain/lane/test_gates.py::test_a_scope_that_was_taken_stops_its_own_leg_alone",
+    ),
+    Bug(
         name="clearance-not-asked",
         breaks="a partner that is not verified, or has signed no contract, borrows nothing that is real",
         file="activities/partners.py",
