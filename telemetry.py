@@ -30,7 +30,7 @@ from models.redaction import redacted
 from settings import Settings
 
 UNTRACED_ROUTES = "v1/health,docs,openapi.json"
-EXPORT_SECONDS = 5
+EXPORT_SECONDS = 10
 
 
 def configure_logging(service: str, *, level: int = logging.INFO) -> None:

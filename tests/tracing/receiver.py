@@ -47,12 +47,18 @@ class Receiver(TraceServiceServicer):
 
     endpoint: str = ""
     spans: list[Span] = field(default_factory=list)
+    _seen: set[bytes] = field(default_factory=set)
 
     async def Export(  # noqa: N802 - gRPC's name
         self,
         request: ExportTraceServiceRequest,
         context: object,  # noqa: ARG002 - gRPC's signature
     ) -> ExportTraceServiceResponse:
+        """A batch that comes again, since its confirmation was late, is the same bytes; what is told twice is not."""
+        batch = request.SerializeToString()
+        if batch in self._seen:
+            return ExportTraceServiceResponse()
+        self._seen.add(batch)
         for resource in request.resource_spans:
             names = {each.key: each.value.string_value for each in resource.resource.attributes}
             for scope in resource.scope_spans:
