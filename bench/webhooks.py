@@ -63,10 +63,10 @@ class Receivers:
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def handle(self, request: web.Request) -> web.Response:
+        await request.read()
         if request.path in self.hanging:
             await self.over.wait()
         self.arrived.setdefault(request.headers["webhook-id"], time.monotonic_ns())
-        await request.read()
         return web.Response(status=204)
 
 
