@@ -1,13 +1,12 @@
 """What administrators' requests may hold. Fields that are not named here are refused."""
 
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.admin_fields import Email, HttpsUrl, LimitIn, Line, Networks, Scopes, Tier
 from api.administration import NewKey, NewPartner
+from api.changes import Changes
 from api.fields import AddressIn, AmountIn, CreditLineIdIn, MomentIn
 from models.ids import PublicId
 from models.money import BASIS_POINTS
@@ -55,32 +54,6 @@ class PartnerBody(BaseModel):
 
     def new(self) -> NewPartner:
         return NewPartner(**self.model_dump())
-
-
-class Changes(BaseModel):
-    """A PATCH: what is named is changed, and null only where the field may be nothing."""
-
-    _NEVER_NULL: ClassVar[frozenset[str]] = frozenset()
-
-    @model_validator(mode="after")
-    def _null_only_where_it_means_something(self) -> Self:
-        for name in sorted(self._NEVER_NULL & self.model_fields_set):
-            if getattr(self, name) is None:
-                raise PydanticCustomError("never_null", "{name} cannot be null; leave it out.", {"name": name})
-        return self
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        schema = handler(core)
-        properties = handler.resolve_ref_schema(schema)["properties"]
-        for name in cls._NEVER_NULL:
-            forms = properties[name].pop("anyOf")
-            del properties[name]["default"]
-            properties[name] |= next(form for form in forms if form != {"type": "null"})
-        return schema
-
-    def given(self) -> dict[str, Any]:
-        return self.model_dump(exclude_unset=True, exclude={"reason"})
 
 
 class ChangePartnerBody(Changes):

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from activities.webhooks.urls import MAX_LENGTH
 from api.answers import Answer
 from api.bodies import example
+from api.changes import Changes
 from api.fields import MomentIn
 from models.events.catalog import Envelope
 from models.statuses import DeliveryState, DisabledBecause, EndpointState, EventType
@@ -54,10 +55,16 @@ class EndpointBody(BaseModel):
     description: DescriptionIn | None = None
 
 
-class EndpointChangeBody(BaseModel):
+class EndpointChangeBody(Changes):
     """What is given changes; it counts from the next try on, also of what is under way."""
 
-    model_config = example(event_types=[])
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        json_schema_extra={"examples": [{"event_types": []}], "minProperties": 1},
+    )
+    _NEVER_NULL: ClassVar[frozenset[str]] = frozenset({"url", "event_types"})
 
     url: UrlIn | None = None
     event_types: EventTypesIn | None = None
