@@ -5,8 +5,6 @@ cannot be parsed would be answered before anybody knew who sent it, and would co
 caller (api/auth.py) finds what was admitted here.
 """
 
-import hashlib
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -16,16 +14,14 @@ from fastapi.routing import APIRoute
 from api.addresses import counted_as
 from api.callers import AdminCaller, Caller, credentials, identify_administrator, identify_partner
 from api.errors import AddressNotAllowed, RateLimited, Unauthenticated
+from api.failures import Failures, rate_headers
 from api.resources import Resources
-from api.windows import WINDOW_SECONDS, Taken
+from api.windows import Taken
 from models.errors import PartnerNotActive
 from models.log_lines import name_from_here
 from models.statuses import PartnerStatus
 from models.tables.administration import AdminKey
 from models.tables.partners import ApiKey
-
-POLICY = "minute"
-_REMEMBERED = 10_000
 
 Identified = TypeVar("Identified")
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -106,38 +102,28 @@ async def _admit_public(request: Request) -> None:
 async def _authenticated(
     request: Request, identify: Callable[[Request, Resources], Awaitable[Identified]]
 ) -> Identified:
-    """Who asks. Failures count for the address, and past the limit a key is refused before it is looked at.
-
-    A key that was good from this address a while ago is looked at all the same: whoever shares an address with a guesser, or
-    stands behind the same proxy, is not shut out by it.
-    """
+    """Who asks. Failures count for the address, and past the limit a key is refused before it is looked at (api/failures.py)."""
     resources: Resources = request.app.state.resources
-    place, limit = f"failed:{counted_as(request.state.who.address)}", resources.settings.failed_keys_per_minute
-    pair = hashlib.sha256(f"{place} {credentials(request)}".encode()).digest()
-    refused = resources.limiter.refused(place, limit)
-    if refused is not None and pair not in resources.good_pairs:
+    failures = Failures.of(resources, request.state.who, credentials(request))
+    refused = failures.refused()
+    if refused is not None:
         _refuse(request, refused)
     try:
         found = await identify(request, resources)
     except (AddressNotAllowed, Unauthenticated):
-        resources.good_pairs.pop(pair, None)
-        await _within(request, place, limit)
+        _pass(request, await failures.add())
         raise
-    _remember(resources.good_pairs, pair)
+    failures.none()
     return found
-
-
-def _remember(pairs: "OrderedDict[bytes, None]", pair: bytes) -> None:
-    pairs[pair] = None
-    pairs.move_to_end(pair)
-    if len(pairs) > _REMEMBERED:
-        pairs.popitem(last=False)
 
 
 async def _within(request: Request, place: str, limit: int) -> None:
     """Counts one request, and says on its answer what is left. Raises RateLimited."""
     resources: Resources = request.app.state.resources
-    taken = await resources.limiter.take(place, limit)
+    _pass(request, await resources.limiter.take(place, limit))
+
+
+def _pass(request: Request, taken: Taken) -> None:
     if not taken.accepted:
         _refuse(request, taken)
     _say(request, taken)
@@ -149,8 +135,4 @@ def _refuse(request: Request, taken: Taken) -> None:
 
 
 def _say(request: Request, taken: Taken) -> None:
-    """The structured fields of draft-ietf-httpapi-ratelimit-headers: the quota of a window, what remains, and when it grows."""
-    request.state.answer_headers[:] = [
-        (b"ratelimit-policy", f'"{POLICY}";q={taken.limit};w={WINDOW_SECONDS}'.encode()),
-        (b"ratelimit", f'"{POLICY}";r={taken.remaining};t={taken.frees_in_seconds}'.encode()),
-    ]
+    request.state.answer_headers[:] = rate_headers(taken)

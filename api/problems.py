@@ -33,6 +33,10 @@ from models.redaction import redacted
 
 PROBLEM_JSON = "application/problem+json"
 REPLAYED = "Idempotency-Replayed"
+MOST_FAULTS = 20
+"""How many faults of one request are told. A body of nothing but unknown members would else come back whole, and longer."""
+LONGEST_NAME = 200
+"""How much of the path to a part at fault is repeated, in characters."""
 
 
 class _Terse(BaseModel):
@@ -183,7 +187,7 @@ def _methods(request: Request) -> str:
 def _http_problem(request: Request, error: HTTPException) -> ApiProblem:
     """What the framework itself refuses: there is no such route, not this method, or a body that cannot be read."""
     if error.status_code == RouteNotFound.status:
-        return RouteNotFound(request.url.path)
+        return RouteNotFound(_cut(request.url.path))
     if error.status_code == MethodNotAllowed.status:
         return MethodNotAllowed(request.method)
     if error.status_code == PayloadTooLarge.status:
@@ -196,8 +200,10 @@ def _http_problem(request: Request, error: HTTPException) -> ApiProblem:
 def _validation_problem(errors: Sequence[Any]) -> ApiProblem:
     if len(errors) == 1 and errors[0]["type"] == "json_invalid":
         return MalformedJson(f"The body is not valid JSON at character {errors[0]['loc'][-1]}.")
-    faults = tuple(_fault(error) for error in errors)
-    return InvalidRequest(f"{len(faults)} part(s) of the request are not valid; see errors.", faults=faults)
+    faults = tuple(_fault(error) for error in errors[:MOST_FAULTS])
+    more = len(errors) - len(faults)
+    told = f"see errors, which names the first {MOST_FAULTS} of them" if more else "see errors"
+    return InvalidRequest(f"{len(errors)} part(s) of the request are not valid; {told}.", faults=faults)
 
 
 def _fault(error: Mapping[str, Any]) -> FieldFault:
@@ -205,7 +211,7 @@ def _fault(error: Mapping[str, Any]) -> FieldFault:
     detail = _DETAILS.get(error["type"], error["msg"])
     if where == "body":
         return FieldFault(detail, pointer=_pointer(path))
-    name = ".".join(map(str, path))
+    name = _cut(".".join(map(str, path)))
     return FieldFault(detail, header=name) if where == "header" else FieldFault(detail, parameter=name)
 
 
@@ -223,4 +229,9 @@ _OF_THE_NAME = "[key]"
 def _pointer(path: Sequence[object]) -> str:
     """RFC 6901: each step after a ``/``, with ``~`` and ``/`` escaped."""
     steps = [step for step in path if step != _OF_THE_NAME]
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
+    return _cut("".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps))
+
+
+def _cut(name: str) -> str:
+    """No name of ours is as long; of a stranger's the beginning says which it is."""
+    return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}\N{HORIZONTAL ELLIPSIS}"

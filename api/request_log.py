@@ -15,12 +15,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import DatabaseUnavailable, Unauthenticated
-from api.keys import parse_key
+from api.errors import ApiProblem, DatabaseUnavailable, MethodNotAllowed, RateLimited, RouteNotFound, Unauthenticated
+from api.failures import Failures, rate_headers
+from api.keys import Key, parse_key
 from api.problems import api_problem, problem_response
 from api.request_rows import Call, Row, bearer_of, row_of
 from api.resources import Resources
-from api.who import Who
+from api.windows import Taken
 from models.tables.administration import AdminKey
 from models.tables.partners import ApiKey
 from models.tables.requests import RequestLog
@@ -52,12 +53,18 @@ class _HeldAnswer:
         self._send = send
         self._base = base
         self._kept = False
+        self._refusal: Taken | None = None
         self._messages: list[Message] = []
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.call.answered(message)
             self._kept = await self._is_somebodys(message["status"])
+            if self._refusal is not None:
+                self.call.scope["state"]["answer_headers"][:] = rate_headers(self._refusal)
+                await self._instead(RateLimited(self._refusal.limit, self._refusal.frees_in_seconds))
+        if self._refusal is not None:
+            return
         if not self._kept:
             await self._send(message)
             return
@@ -68,19 +75,41 @@ class _HeldAnswer:
     async def _is_somebodys(self, status: int) -> bool:
         """Also where it was refused before anybody asked whose it is, such as for a body that cannot be read."""
         who = self.call.who
+        if who.unheard:
+            return False
         if status == Unauthenticated.status or who.key_prefix is not None:
             return True
-        return status >= _ERROR and await _recognised(self.call, who)
+        return status >= _ERROR and await self._may_be_named()
+
+    async def _may_be_named(self) -> bool:
+        """Whether the call carries a well-formed key. One that nobody has counts for its address, as it does at the gate.
+
+        Past the limit no key is looked up or kept, and where there is no such route the answer is 429.
+        """
+        call = self.call
+        key = parse_key(bearer_of(call.scope))
+        if key is None:
+            return False
+        failures = Failures.of(_resources(call), call.who, key.text)
+        refusal = failures.refused()
+        if refusal is None and not await _recognised(call, key):
+            refusal = await failures.add()
+        if call.who.unheard and _leads_nowhere(call):
+            self._refusal = refusal
+        return not call.who.unheard
 
     async def _leave(self) -> None:
         self.call.body_sent = b"".join(message.get("body", b"") for message in self._messages[1:])
         if not await _committed(self.call):
-            problem = api_problem(DatabaseUnavailable(), self._base, self.call.trace_id)
-            away = problem_response(problem, DatabaseUnavailable.headers)
-            await away(self.call.scope, self.call.receive, self._send)
+            await self._instead(DatabaseUnavailable())
             return
         for message in self._messages:
             await self._send(message)
+
+    async def _instead(self, error: ApiProblem) -> None:
+        problem = api_problem(error, self._base, self.call.trace_id)
+        answer = problem_response(problem, error.headers)
+        await answer(self.call.scope, self.call.receive, self._send)
 
 
 async def write_row(statements: async_sessionmaker[AsyncSession], row: Row) -> None:
@@ -111,13 +140,15 @@ async def _committed(call: Call) -> bool:
     return True
 
 
-async def _recognised(call: Call, who: Who) -> bool:
-    """Whether the call carries a well-formed key; whose it is, is looked up, although nobody was let in by it."""
-    key = parse_key(bearer_of(call.scope))
-    if key is None:
-        return False
+def _leads_nowhere(call: Call) -> bool:
+    """Whether no route took the call, so that no gate counted it."""
+    return call.status == MethodNotAllowed.status or (call.status == RouteNotFound.status and "route" not in call.scope)
+
+
+async def _recognised(call: Call, key: Key) -> bool:
+    """Whether somebody has the key. Whose it is, is said in the row, although nobody was let in by it."""
+    resources, who = _resources(call), call.who
     who.key_prefix = key.prefix
-    resources = _resources(call)
     hashed = key.hash(resources.settings.key_pepper)
     partners = select(ApiKey.id, ApiKey.partner_id).where(ApiKey.secret_hash == hashed)
     administrators = select(AdminKey.id, AdminKey.administrator_id).where(AdminKey.secret_hash == hashed)
@@ -130,7 +161,7 @@ async def _recognised(call: Call, who: Who) -> bool:
                 who.admin_key_id, who.administrator_id = found
     except (OperationalError, InterfaceError, PoolTimeout, TimeoutError):
         return True  # its row cannot be written either, and says so
-    return True
+    return who.api_key_id is not None or who.admin_key_id is not None
 
 
 def _resources(call: Call) -> Resources:

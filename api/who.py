@@ -16,3 +16,5 @@ class Who:
     partner_id: str | None = None
     admin_key_id: str | None = None
     administrator_id: str | None = None
+    unheard: bool = False
+    """Refused for the failures of its address, its key not looked at (api/failures.py)."""

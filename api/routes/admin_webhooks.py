@@ -19,6 +19,7 @@ from api.admin_reads import find_partner
 from api.deps import SessionDep
 from api.docs import problems
 from api.events import find_event
+from api.gate import AdminRoute
 from api.webhook_endpoints import (
     attempts_page,
     changed,
@@ -42,7 +43,9 @@ from models.statuses import AdminActionKind, DisabledBecause
 from models.tables.admin_book import record_action
 from models.tables.webhook_book import disable, enable
 
-router = APIRouter(prefix="/v1/admin/partners/{partner_id}", tags=["admin"], dependencies=ADMINISTRATORS_ONLY)
+router = APIRouter(
+    prefix="/v1/admin/partners/{partner_id}", tags=["admin"], dependencies=ADMINISTRATORS_ONLY, route_class=AdminRoute
+)
 
 EndpointId = Annotated[str, Path(pattern=ENDPOINT_ID, examples=["we_01JV9Y6E0SVH1Q5C3M2N8P4R7T"])]
 EventId = Annotated[str, Path(pattern=EVENT_ID, examples=["evt_01JV9Y6E0SVH1Q5C3M2N8P4R7T"])]

@@ -10,6 +10,7 @@ from api.docs import ALWAYS, KEYED, problems
 from api.errors import InvalidRequest
 from api.events import EventFilter, event_answer, events_page, find_event
 from api.fields import MomentIn
+from api.gate import PartnerRoute
 from api.webhook_endpoints import redeliver_event
 from api.webhook_forms import (
     ENDPOINT_ID,
@@ -23,7 +24,7 @@ from api.webhook_forms import (
 from models.errors import EventNotFound, WebhookEndpointDisabled, WebhookEndpointNotFound
 from models.statuses import EventType
 
-router = APIRouter(prefix="/v1/events", tags=["events"])
+router = APIRouter(prefix="/v1/events", tags=["events"], route_class=PartnerRoute)
 
 EventId = Annotated[str, Path(pattern=EVENT_ID, examples=["evt_01JV9Y6E0SVH1Q5C3M2N8P4R7T"])]
 _ID = r"^[A-Za-z0-9._~:-]{1,200}$"

@@ -8,6 +8,7 @@ from api.auth import Borrower, Reader
 from api.deps import ReceivedBody, ResourcesDep, SessionDep, TraceDep
 from api.docs import ALWAYS, BODY, KEYED, problems
 from api.errors import InvalidRequest, WebhooksNotConfigured
+from api.gate import PartnerRoute
 from api.webhook_endpoints import (
     attempts_page,
     change_endpoint,
@@ -38,7 +39,7 @@ from models.errors import TooManyWebhookEndpoints, WebhookEndpointDisabled, Webh
 from models.statuses import DisabledBecause
 from models.tables.webhook_book import delete, disable, enable
 
-router = APIRouter(prefix="/v1/webhook-endpoints", tags=["webhooks"])
+router = APIRouter(prefix="/v1/webhook-endpoints", tags=["webhooks"], route_class=PartnerRoute)
 
 EndpointId = Annotated[str, Path(pattern=ENDPOINT_ID, examples=["we_01JV9Y6E0SVH1Q5C3M2N8P4R7T"])]
 _FOUND = problems(*KEYED, InvalidRequest, WebhookEndpointNotFound, *ALWAYS)

@@ -5,12 +5,13 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 import pytest_asyncio
 from pydantic import SecretStr
-from sqlalchemy import select, text, update
+from sqlalchemy import event, select, text, update
 
 from api.administration import issue_key
 from api.keys import new_key
@@ -114,6 +115,55 @@ async def test_keys_cannot_be_guessed_at_speed_and_a_neighbour_goes_on(desk: Des
         assert (await other.get(GRANTS, headers=desk.auth())).status_code == 200
         guessed = await issue_key_of(desk)
         problem(await http.get(GRANTS, headers={"Authorization": f"Bearer {guessed}"}), 429, "rate_limited")
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["one-key", "another-each-time"])
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/v1/me", 401), ("GET", "/nope", 404), ("PUT", "/v1/loans", 405), ("GET", "/v1/positions/99", 404)],
+)
+async def test_invented_keys_cost_no_more_than_the_limit(
+    desk: Desk, shared: Settings, *, method: str, path: str, status: int, same: bool
+) -> None:
+    """200 of them leave at most the limit's rows and look-ups, on any path, and a good partner at that address is served."""
+    address = f"2001:db8:{uuid4().hex[:4]}:{uuid4().hex[:4]}::1"  # of this test alone, since all share one Valkey
+    settings = shared.model_copy(update={"failed_keys_per_minute": 5})
+    key = new_key("acme", "sandbox").text
+    async with served_at(settings, address) as (http, resources):
+        assert (await http.get("/v1/me", headers=desk.auth())).status_code == 200
+        looked_up = count_selects(resources)
+        answers = []
+        for _ in range(200):
+            sent = key if same else new_key("acme", "sandbox").text
+            answers.append(await http.request(method, path, headers={"Authorization": f"Bearer {sent}"}))
+        lookups = len(looked_up)
+        assert (await http.get("/v1/me", headers=desk.auth())).status_code == 200
+        problem(await http.get("/nope", headers=desk.auth()), 404, "route_not_found")
+    assert [answer.status_code for answer in answers[:5]] == [status] * 5
+    if path != "/v1/positions/99":
+        assert {answer.status_code for answer in answers[6:]} == {429}
+        assert answers[-1].headers["ratelimit-policy"] == '"minute";q=5;w=60'
+        assert 0 < int(answers[-1].headers["retry-after"]) <= 60
+        problem(answers[-1], 429, "rate_limited")
+    assert lookups <= 6
+    async with desk.transaction() as session:
+        unknown = await session.scalar(text("SELECT count(*) FROM request_log WHERE partner_id IS NULL"))
+        known = await session.scalar(text("SELECT count(*) FROM request_log WHERE partner_id = 'acme'"))
+    assert unknown == 5
+    assert known == 3
+
+
+def count_selects(resources: Resources) -> list[str]:
+    """The look-ups of keys from now on."""
+    seen: list[str] = []
+    engine = resources.statements.kw["bind"].sync_engine
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def see(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "secret_hash" in statement:
+            seen.append(statement)
+
+    return seen
 
 
 async def test_a_call_from_a_wrong_address_costs_the_partner_nothing(desk: Desk, shared: Settings) -> None:

@@ -152,6 +152,21 @@ async def test_all_faults_of_a_request_are_told_at_once(desk: Desk) -> None:
     assert named == {"/amount", "/user_wallet", "/oaid_token_id", "Idempotency-Key"}
 
 
+async def test_a_body_of_nothing_but_unknown_members_is_not_repeated(desk: Desk) -> None:
+    """Twenty faults are told, and how many there are; long names are cut, of a path, too."""
+    long = "n" * 5_000
+    body = desk.borrow_body() | {f"{at}{'' if at else long}": 1 for at in range(3_000)}
+    answer = await desk.post("/v1/loans", body)
+    found = problem(answer, 422, "invalid_request")
+    assert len(found["errors"]) == 20
+    assert found["detail"].startswith("3000 part(s) of the request are not valid; see errors, which names the first 20")
+    assert found["errors"][0]["pointer"] == f"/0{'n' * 198}\N{HORIZONTAL ELLIPSIS}"
+    assert len(answer.content) < 4_000
+    nowhere = await desk.get(f"/v1/{long}")
+    problem(nowhere, 404, "route_not_found")
+    assert len(nowhere.content) < 1_000
+
+
 REPAYMENTS: list[tuple[dict[str, Any], str]] = [
     ({}, ""),
     ({"amount": "1", "payoff": True}, ""),
