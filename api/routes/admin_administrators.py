@@ -72,7 +72,10 @@ async def post_disabling(
     actor: ActorDep,
     session: SessionDep,
 ) -> AdministratorAnswer:
-    """For ever. The last one who is not disabled stays. Again changes nothing."""
+    """For ever, and with every open change of a settlement address that it requested or approved, which is cancelled.
+
+    The last one who is not disabled stays. Again changes nothing.
+    """
     disabled = await disable_administrator(session, administrator_id, actor=actor, reason=body.reason)
     return administrator_answer(disabled)
 

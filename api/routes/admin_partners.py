@@ -168,6 +168,7 @@ async def deactivate_partner(
         errors.TermsInvalid,
         errors.SettlementAddressUnchanged,
         errors.SettlementChangeOpen,
+        errors.AdministratorDisabled,
     ),
 )
 async def post_settlement_change(
@@ -211,6 +212,7 @@ async def list_settlement_changes(partner_id: PartnerIdPath, session: SessionDep
         *OF_A_PARTNER,
         errors.SettlementChangeNotFound,
         errors.SettlementChangeOver,
+        errors.AdministratorDisabled,
         errors.SecondAdministratorNeeded,
     ),
 )
