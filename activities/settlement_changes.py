@@ -14,7 +14,6 @@ from models.tables.administration import SettlementChange
 from models.tables.partners import SettlementAddress
 from models.tables.session import Transaction
 
-
 _PATIENCE = text("SET LOCAL lock_timeout = '3s'")
 """A partner whose row is locked for longer waits for the next upkeep, so that it holds up nobody else."""
 
