@@ -73,6 +73,10 @@ class DatabaseSettings(BaseSettings):
 
 class Settings(DatabaseSettings):
     database_pool_size: int = Field(default=10, ge=1)
+    reads_pool_size: int = Field(default=4, ge=1)
+    """Connections of an API process for lists, the request log, figures and administrators' reads, which so never wait in front of money."""
+    reads_timeout: timedelta = Field(default=timedelta(seconds=5), ge=timedelta(milliseconds=1))
+    """How long one of those may take, and wait for its connection."""
 
     temporal_address: str = "127.0.0.1:7233"
     temporal_namespace: str = "default"

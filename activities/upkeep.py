@@ -46,7 +46,7 @@ class UpkeepActivities:
             report = PartReport(part=part.name, said=await part.run())
         except Exception as error:  # noqa: BLE001 - whatever it fails of, the other parts run and a person is told
             structlog.get_logger().exception("upkeep failed", part=part.name)
-            report = PartReport(part=part.name, said=_why(error), failed=True)
+            report = PartReport(part=part.name, said=why(error), failed=True)
         async with self._transaction() as session:
             if report.failed:
                 await open_incident(session, IncidentKind.UPKEEP_FAILED, part.name, report.said)
@@ -55,7 +55,7 @@ class UpkeepActivities:
         return report
 
 
-def _why(error: Exception) -> str:
+def why(error: Exception) -> str:
     """The first line only: what follows in an error of the database are statements and their parameters."""
     first, *_ = str(error).splitlines() or [""]
     return redacted(f"{type(error).__name__}: {first}")[:_DETAIL]

@@ -16,6 +16,7 @@ from api.errors import (
     ApiKeyWrongMode,
     InvalidRequest,
     RateLimited,
+    ReadTooSlow,
 )
 from api.fields import NoSecret
 from api.idempotency import received_body
@@ -32,6 +33,7 @@ ADMIN: tuple[Kind, ...] = (
     InvalidRequest,
     *ALWAYS,
 )
+ADMIN_READS: tuple[Kind, ...] = (*ADMIN, ReadTooSlow)
 CHANGES: tuple[Kind, ...] = (*ADMIN, *BODY)
 OF_A_PARTNER: tuple[Kind, ...] = (errors.PartnerNotFound,)
 ADDRESS: tuple[Kind, ...] = (errors.SettlementAddressInvalid, errors.SettlementAddressTaken)

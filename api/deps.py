@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.fields import ChainIdIn, NoSecret
 from api.idempotency import Json, received_body
+from api.reads import reading
 from api.resources import Resources
 from api.trace import Trace
 from models.ids import PUBLIC_ID_PATTERN
@@ -28,10 +29,17 @@ async def _session(request: Request) -> AsyncIterator[AsyncSession]:
         yield session
 
 
+async def _read_session(request: Request) -> AsyncIterator[AsyncSession]:
+    async with reading(_resources(request)) as session:
+        yield session
+
+
 ResourcesDep = Annotated[Resources, Depends(_resources)]
 TraceDep = Annotated[Trace, Depends(_trace)]
 SessionDep = Annotated[AsyncSession, Depends(_session, scope="function")]
 """The request's one transaction, committed before the answer leaves. Never for a route that also asks Temporal or the chain."""
+ReadSessionDep = Annotated[AsyncSession, Depends(_read_session, scope="function")]
+"""For lists, logs, figures and administrators' reads; its route declares READS (api/docs.py)."""
 
 IdempotencyKey = Annotated[
     str,

@@ -28,6 +28,7 @@ from api.errors import (
     MalformedJson,
     PayloadTooLarge,
     RateLimited,
+    ReadTooSlow,
     SignatureExpired,
     SignatureInvalid,
     SignatureMissing,
@@ -64,6 +65,8 @@ KEYED: tuple[Kind, ...] = (
 PUBLIC: tuple[Kind, ...] = (RateLimited,)
 """What a route without a key answers to an address that asks too often."""
 ALWAYS: tuple[Kind, ...] = (InternalError, DatabaseUnavailable)
+READS: tuple[Kind, ...] = (*ALWAYS, ReadTooSlow)
+"""What a route that reads on the small pool answers (api/reads.py)."""
 BODY: tuple[Kind, ...] = (MalformedJson, UnsupportedMediaType, PayloadTooLarge, InvalidRequest)
 ON_CHAIN: tuple[Kind, ...] = (ChainUnavailable,)
 LINE: tuple[Kind, ...] = (errors.CreditLineNotFound, errors.CreditLineInactive, errors.WalletNotOwner)

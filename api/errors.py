@@ -261,6 +261,17 @@ class DatabaseUnavailable(Unavailable):
         super().__init__("The database does not answer now. Repeat the same request, with the same Idempotency-Key.")
 
 
+class ReadTooSlow(Unavailable):
+    code = "read_too_slow"
+    title = "The question takes too long to answer"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The answer was not found in time. Ask for a shorter time or with fewer filters, or repeat the request later; requests "
+            "that move money are not concerned."
+        )
+
+
 class WorkflowsUnavailable(Unavailable):
     code = "workflows_unavailable"
     title = "The engine's workflows cannot be reached"

@@ -35,6 +35,10 @@ Cursor = Annotated[
 Text = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=r"^[^\x00]*$")]
 
 
+WINDOW = timedelta(days=31)
+"""How far back a question goes that names neither ``since`` nor one operation or trace, which an index finds at any time."""
+
+
 class RequestFilters(BaseModel):
     """What a partner may ask of its own log. All that is given must hold."""
 
@@ -46,7 +50,12 @@ class RequestFilters(BaseModel):
     route: Text | None = Field(default=None, description="the template", examples=["/v1/loans/{partner_loan_id}"])
     operation_id: Text | None = Field(default=None, examples=["borrow:acme:loan~loan-2026-000042"])
     trace_id: Text | None = Field(default=None, description="as a problem named it", examples=["0123456789abcdef" * 2])
-    since: MomentIn | None = Field(default=None, examples=[_EXAMPLE_TIME])
+    since: MomentIn | None = Field(
+        default=None,
+        description="from this moment on. Left out: the last 31 days, or those before `until`; without a bound where "
+        "`operation_id` or `trace_id` is given",
+        examples=[_EXAMPLE_TIME],
+    )
     until: MomentIn | None = Field(default=None, description="this moment excluded", examples=[_EXAMPLE_TIME])
     cursor: Cursor | None = None
     limit: int = Field(default=50, ge=1, le=200, description="requests on a page")
@@ -143,13 +152,19 @@ def _conditions(asked: RequestFilters) -> list[ColumnElement[bool]]:
         conditions.append(RequestLog.status >= asked.min_status)
     if max(asked.min_status or 0, asked.status or 0) >= _ERRORS:
         conditions.append(RequestLog.status >= literal_column(str(_ERRORS)))  # in these words an index knows it
-    if asked.since is not None:
-        conditions.append(RequestLog.at >= asked.since)
+    if (since := _since(asked)) is not None:
+        conditions.append(RequestLog.at >= since)
     if asked.until is not None:
         conditions.append(RequestLog.at < asked.until)
     if asked.cursor is not None:
         conditions.append(_after(asked.cursor))
     return conditions
+
+
+def _since(asked: RequestFilters) -> datetime | None:
+    if asked.since is not None or asked.operation_id is not None or asked.trace_id is not None:
+        return asked.since
+    return max(asked.until or datetime.now(UTC), _EPOCH + WINDOW) - WINDOW
 
 
 def _after(cursor: str) -> ColumnElement[bool]:

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from api.last_used import LastUsed
 from api.limiter import Limiter
@@ -42,12 +42,14 @@ class LateChain:
 class Resources:
     """``statements`` makes sessions in which each statement commits by itself: one round trip instead of three.
 
+    ``reads`` makes such sessions on a small pool of their own, for whatever may take long (api/reads.py).
     ``good_pairs`` are hashes of an address with a key that was good there, the latest last (api/gate.py).
     """
 
     settings: Settings
     transaction: Transaction
     statements: async_sessionmaker[AsyncSession]
+    reads: async_sessionmaker[AsyncSession]
     starter: OperationStarter
     chain: ChainClient
     engine_chain: LateChain
@@ -65,7 +67,17 @@ async def open_resources(settings: Settings, stack: AsyncExitStack, tracing: Tra
     )
     stack.push_async_callback(engine.dispose)
     tracing.watch_database(engine)
-    statements = async_sessionmaker(engine.execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False)
+    reading = open_database(
+        settings.database_url.get_secret_value(),
+        pool_size=settings.reads_pool_size,
+        application_name="api reads",
+        statement_timeout=settings.reads_timeout,
+        pool_timeout=settings.reads_timeout,
+        read_only=True,
+    )
+    stack.push_async_callback(reading.dispose)
+    tracing.watch_database(reading)
+    statements = _statements(engine)
     watch = DoneWatch(statements)
     stack.push_async_callback(watch.aclose)
     last_used = LastUsed(statements)
@@ -79,6 +91,7 @@ async def open_resources(settings: Settings, stack: AsyncExitStack, tracing: Tra
         settings=settings,
         transaction=transactions(engine),
         statements=statements,
+        reads=_statements(reading),
         starter=TemporalStarter(
             settings.temporal_address,
             settings.temporal_namespace,
@@ -92,6 +105,10 @@ async def open_resources(settings: Settings, stack: AsyncExitStack, tracing: Tra
         limiter=limiter,
         last_used=last_used,
     )
+
+
+def _statements(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
+    return async_sessionmaker(engine.execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False)
 
 
 def _shared_windows(settings: Settings) -> ValkeyWindows | None:

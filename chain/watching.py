@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from chain.alarms import Alarms
 from chain.allowance import AllowanceKeeper
@@ -55,6 +56,7 @@ class Watcher:
             if not gone:
                 self._see(head)
         approval_ended = await self._end_approvals(results)
+        await self._tell_spans(_ended(results))
         return Looked(busy=True, approval_ended=approval_ended)
 
     async def _settle(self, legs: Sequence[InFlight], head: Block) -> tuple[list[Result], Collection[int]]:
@@ -72,12 +74,18 @@ class Watcher:
                 for leg, reason in held:
                     await open_incident(session, IncidentKind.LEG_HELD, leg.name, reason)
         await self._follow_up(held, gone)
-        ended = [each.transaction_id for each in results if each.state is not TransactionState.MINED]
         self._tell(known, results)
-        await self._alarms.close(IncidentKind.FEE_CAP_REACHED, [known[each].name for each in ended])
-        if ended and traced():
-            await tell_spans(self._term.transaction, ended)
+        await self._alarms.close(IncidentKind.FEE_CAP_REACHED, [known[each].name for each in _ended(results)])
         return results, gone
+
+    async def _tell_spans(self, ended: Sequence[int]) -> None:
+        """Last of all, and never at the lane's expense: what a trace lacks stands in the rows. Raises TermOver only."""
+        if not ended or not traced():
+            return
+        try:
+            await tell_spans(self._term.transaction, ended)
+        except (SQLAlchemyError, OSError) as error:
+            self._log.warning("spans_not_told", transaction_ids=sorted(ended), error=type(error).__name__)
 
     async def _gather(self, legs: Sequence[InFlight], head: Block) -> Evidence:
         """Receipts first, headers after them. A MINED leg's receipt is read again only when it is deep enough to count."""
@@ -174,6 +182,10 @@ class Watcher:
         query = select(ChainTransaction.id, ChainTransaction.expected_logs).where(ChainTransaction.id.in_(ids))
         async with self._term.transaction() as session:
             return {row.id: row.expected_logs for row in (await session.execute(query)).all()}
+
+
+def _ended(results: Sequence[Result]) -> list[int]:
+    return [each.transaction_id for each in results if each.state is not TransactionState.MINED]
 
 
 def _blocks_of(receipts: Sequence[Receipt]) -> set[int]:

@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from activities.operation_rows import NO_KEY_UPDATE
+from api.administration.settlement import cancel_changes_of
 from api.keys import KeyMode, new_admin_key
 from models.errors import (
     AdministratorDisabled,
@@ -50,9 +51,9 @@ async def create_administrator(session: AsyncSession, name: str, *, actor: Actor
 async def disable_administrator(
     session: AsyncSession, administrator_id: str, *, actor: Actor = COMMAND_LINE, reason: str | None = None
 ) -> Administrator:
-    """None of his keys works from now on. Again changes nothing. Raises AdministratorNotFound or LastAdministrator.
+    """None of his keys works from now on, and changes of settlement addresses that he requested or approved are cancelled.
 
-    All rows are locked, in one order: two who disable each other at once would leave nobody.
+    Again changes nothing. Raises AdministratorNotFound or LastAdministrator. All rows are locked, in one order: two who disable each other at once would leave nobody.
     """
     locked = select(Administrator).order_by(Administrator.id).with_for_update(key_share=True)
     everyone = {each.id: each for each in await session.scalars(locked)}
@@ -73,6 +74,7 @@ async def disable_administrator(
         after={"disabled_at": administrator.disabled_at.isoformat()},
         reason=reason,
     )
+    await cancel_changes_of(session, administrator_id, actor=actor)
     await session.flush()
     return administrator
 

@@ -7,12 +7,13 @@ registered to nobody: one that is cancelled was never anybody's.
 from collections.abc import Collection
 from datetime import timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.administration.addresses import OPEN_CHANGES, demand_free, payable
 from api.administration.partners import lock_partner
 from models.errors import (
+    AdministratorDisabled,
     SecondAdministratorNeeded,
     SettlementAddressUnchanged,
     SettlementChangeNotFound,
@@ -22,7 +23,7 @@ from models.errors import (
 from models.ids import new_id
 from models.statuses import AdminActionKind, SettlementChangeState
 from models.tables.admin_book import Actor, record_action
-from models.tables.administration import AdminKey, SettlementChange
+from models.tables.administration import Administrator, AdminKey, SettlementChange
 
 
 async def request_change(
@@ -35,8 +36,13 @@ async def request_change(
     reason: str,
     engine_addresses: Collection[str],
 ) -> SettlementChange:
-    """Raises PartnerNotFound, SettlementAddressInvalid, SettlementAddressTaken, SettlementAddressUnchanged or SettlementChangeOpen."""
+    """It waits for another administrator's approval.
+
+    Raises PartnerNotFound, SettlementAddressInvalid, SettlementAddressTaken, SettlementAddressUnchanged, SettlementChangeOpen or
+    AdministratorDisabled.
+    """
     form = payable(address, engine_addresses)
+    _demand_nobody(await _disabled(session, administrator_id))
     partner = await lock_partner(session, partner_id)
     if partner.settlement_address == form:
         raise SettlementAddressUnchanged(form)
@@ -63,11 +69,14 @@ async def approve_change(
 ) -> SettlementChange:
     """The delay runs from now, by the database's clock.
 
-    Raises PartnerNotFound, SettlementChangeNotFound, SettlementChangeOver or SecondAdministratorNeeded.
+    Raises PartnerNotFound, SettlementChangeNotFound, SettlementChangeOver, AdministratorDisabled or SecondAdministratorNeeded.
     """
+    requester = select(SettlementChange.requested_by).where(SettlementChange.id == change_id)
+    disabled = await _disabled(session, administrator_id, *await session.scalars(requester))
     change = await _lock_change(session, partner_id, change_id)
     if change.state is not SettlementChangeState.REQUESTED:
         raise SettlementChangeOver(change_id, change.state)
+    _demand_nobody(disabled)
     if not await _are_two_people(session, change.requested_by, administrator_id):
         raise SecondAdministratorNeeded
     now = (await session.execute(select(func.now()))).scalar_one()
@@ -87,11 +96,41 @@ async def cancel_change(
         return change
     if change.state is SettlementChangeState.APPLIED:
         raise SettlementChangeOver(change_id, change.state)
+    await _cancel(session, change, actor, reason)
+    return change
+
+
+async def cancel_changes_of(session: AsyncSession, administrator_id: str, *, actor: Actor) -> None:
+    """All open ones that he requested or approved. The caller has locked his row, so that none is added meanwhile."""
+    his = or_(SettlementChange.requested_by == administrator_id, SettlementChange.approved_by == administrator_id)
+    is_open = SettlementChange.state.in_(OPEN_CHANGES)
+    found = select(SettlementChange.partner_id, SettlementChange.id).where(his, is_open)
+    for partner_id, change_id in (await session.execute(found.order_by(SettlementChange.partner_id))).all():
+        change = await _lock_change(session, partner_id, change_id)
+        if change.state in OPEN_CHANGES:  # and was neither applied nor cancelled since it was found
+            await _cancel(session, change, actor, f"administrator {administrator_id} was disabled")
+
+
+async def _cancel(session: AsyncSession, change: SettlementChange, actor: Actor, reason: str | None) -> None:
     was, change.state = change.state, SettlementChangeState.CANCELLED
     change.cancelled_at = (await session.execute(select(func.now()))).scalar_one()
     _record(session, actor, AdminActionKind.CANCEL_SETTLEMENT_ADDRESS, change, was, reason=reason)
     await session.flush()
-    return change
+
+
+async def _disabled(session: AsyncSession, *administrator_ids: str) -> list[str]:
+    """Which of these are. Their rows are locked, and before the partner's, as by whoever disables one.
+
+    So either he waits and then sees the change, or he is waited for and is seen here.
+    """
+    rows = select(Administrator.id, Administrator.disabled_at).where(Administrator.id.in_(administrator_ids))
+    locked = await session.execute(rows.order_by(Administrator.id).with_for_update(read=True))
+    return [each.id for each in locked if each.disabled_at is not None]
+
+
+def _demand_nobody(disabled: Collection[str]) -> None:
+    for administrator_id in disabled:
+        raise AdministratorDisabled(administrator_id)
 
 
 async def _demand_no_other(session: AsyncSession, partner_id: str) -> None:

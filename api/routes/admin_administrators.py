@@ -8,6 +8,7 @@ from api.admin_answers import ActionsAnswer, AdministratorAnswer, Administrators
 from api.admin_bodies import AdministratorBody, AdminKeyBody, ReasonBody
 from api.admin_deps import (
     ADMIN,
+    ADMIN_READS,
     ADMINISTRATORS_ONLY,
     CHANGES,
     JSON_BODY,
@@ -23,7 +24,7 @@ from api.administration import (
     issue_admin_key,
     revoke_admin_key,
 )
-from api.deps import ResourcesDep, SessionDep
+from api.deps import ReadSessionDep, ResourcesDep, SessionDep
 from api.docs import problems
 from api.gate import AdminRoute
 from models import errors
@@ -53,9 +54,9 @@ async def post_administrator(body: AdministratorBody, actor: ActorDep, session: 
     "/administrators",
     operation_id="listAdministrators",
     summary="Administrators and their keys",
-    responses=problems(*ADMIN),
+    responses=problems(*ADMIN_READS),
 )
-async def list_administrators(session: SessionDep) -> AdministratorsAnswer:
+async def list_administrators(session: ReadSessionDep) -> AdministratorsAnswer:
     return AdministratorsAnswer(administrators=await administrators(session))
 
 
@@ -72,7 +73,10 @@ async def post_disabling(
     actor: ActorDep,
     session: SessionDep,
 ) -> AdministratorAnswer:
-    """For ever. The last one who is not disabled stays. Again changes nothing."""
+    """For ever, and with every open change of a settlement address that it requested or approved, which is cancelled.
+
+    The last one who is not disabled stays. Again changes nothing.
+    """
     disabled = await disable_administrator(session, administrator_id, actor=actor, reason=body.reason)
     return administrator_answer(disabled)
 
@@ -125,11 +129,11 @@ async def delete_admin_key(
     "/actions",
     operation_id="listAdminActions",
     summary="The audit trail: who changed what, newest first",
-    responses=problems(*ADMIN),
+    responses=problems(*ADMIN_READS),
 )
 async def list_actions(
     *,
-    session: SessionDep,
+    session: ReadSessionDep,
     partner_id: PartnerQuery = None,
     subject: SubjectQuery = None,
     action: AdminActionKind | None = None,

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, status
 from api.admin_bodies import RecordGrantBody
 from api.admin_deps import (
     ADMIN,
+    ADMIN_READS,
     ADMINISTRATORS_ONLY,
     CHANGES,
     JSON_BODY,
@@ -20,7 +21,7 @@ from api.admin_deps import (
 from api.admin_reads import find_partner
 from api.administration import record_grant, revoke_grant
 from api.answers import GrantAnswer, GrantsAnswer
-from api.deps import ResourcesDep, SessionDep
+from api.deps import ReadSessionDep, ResourcesDep, SessionDep
 from api.docs import LINE, ON_CHAIN, problems
 from api.gate import AdminRoute
 from api.grants import grant_answer, grants_page, line_on_record
@@ -72,10 +73,10 @@ async def post_grant(
     "",
     operation_id="listPartnerGrants",
     summary="A partner's grants, newest first",
-    responses=problems(*ADMIN, *OF_A_PARTNER),
+    responses=problems(*ADMIN_READS, *OF_A_PARTNER),
 )
 async def list_grants(
-    partner_id: PartnerIdPath, session: SessionDep, cursor: Cursor = None, limit: Size = 50
+    partner_id: PartnerIdPath, session: ReadSessionDep, cursor: Cursor = None, limit: Size = 50
 ) -> GrantsAnswer:
     """The users' own and the recorded ones, revoked and expired ones included."""
     await find_partner(session, partner_id)

@@ -8,6 +8,7 @@ from api.admin_answers import ChangedAnswer, ChangedKeyAnswer, IssuedKeyAnswer, 
 from api.admin_bodies import ChangeKeyBody, KeyBody, RotateKeyBody
 from api.admin_deps import (
     ADMIN,
+    ADMIN_READS,
     ADMINISTRATORS_ONLY,
     CHANGES,
     JSON_BODY,
@@ -19,7 +20,7 @@ from api.admin_deps import (
 )
 from api.admin_reads import key_answer, keys_of
 from api.administration import AS_IT_IS, IssuedKey, change_key, make_key, revoke_key, rotate_key
-from api.deps import ResourcesDep, SessionDep
+from api.deps import ReadSessionDep, ResourcesDep, SessionDep
 from api.docs import problems
 from api.gate import AdminRoute
 from models import errors
@@ -65,9 +66,9 @@ async def issue_key(
     "",
     operation_id="listKeys",
     summary="A partner's keys, newest first",
-    responses=problems(*ADMIN, *OF_A_PARTNER),
+    responses=problems(*ADMIN_READS, *OF_A_PARTNER),
 )
-async def list_keys(partner_id: PartnerIdPath, session: SessionDep) -> KeysAnswer:
+async def list_keys(partner_id: PartnerIdPath, session: ReadSessionDep) -> KeysAnswer:
     """Revoked and expired ones included; the keys themselves are not known any more."""
     return KeysAnswer(keys=await keys_of(session, partner_id))
 

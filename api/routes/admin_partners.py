@@ -17,6 +17,7 @@ from api.admin_bodies import ChangePartnerBody, PartnerBody, ReasonBody, Settlem
 from api.admin_deps import (
     ADDRESS,
     ADMIN,
+    ADMIN_READS,
     ADMINISTRATORS_ONLY,
     CHANGES,
     JSON_BODY,
@@ -44,7 +45,7 @@ from api.administration import (
     set_status,
 )
 from api.auth import AdminDep
-from api.deps import ResourcesDep, SessionDep
+from api.deps import ReadSessionDep, ResourcesDep, SessionDep
 from api.docs import problems
 from api.gate import AdminRoute
 from models import errors
@@ -74,9 +75,9 @@ async def create_partner(
     return partner_answer(await add_partner(session, body.new(), engine_addresses=addresses, actor=actor))
 
 
-@router.get("", operation_id="listPartners", summary="Partners, by their ids", responses=problems(*ADMIN))
+@router.get("", operation_id="listPartners", summary="Partners, by their ids", responses=problems(*ADMIN_READS))
 async def list_partners(
-    session: SessionDep,
+    session: ReadSessionDep,
     partner_status: Annotated[PartnerStatus | None, Query(alias="status")] = None,
     tier: PartnerTier | None = None,
     cursor: Cursor = None,
@@ -90,9 +91,9 @@ async def list_partners(
     "/{partner_id}",
     operation_id="getPartner",
     summary="A partner with its usage and lifetime figures",
-    responses=problems(*ADMIN, *OF_A_PARTNER),
+    responses=problems(*ADMIN_READS, *OF_A_PARTNER),
 )
-async def get_partner(partner_id: PartnerIdPath, session: SessionDep) -> PartnerDetailAnswer:
+async def get_partner(partner_id: PartnerIdPath, session: ReadSessionDep) -> PartnerDetailAnswer:
     return await partner_detail(session, partner_id)
 
 
@@ -168,6 +169,7 @@ async def deactivate_partner(
         errors.TermsInvalid,
         errors.SettlementAddressUnchanged,
         errors.SettlementChangeOpen,
+        errors.AdministratorDisabled,
     ),
 )
 async def post_settlement_change(
@@ -196,9 +198,9 @@ async def post_settlement_change(
     "/{partner_id}/settlement-changes",
     operation_id="listSettlementChanges",
     summary="Changes of the settlement address, newest first",
-    responses=problems(*ADMIN, *OF_A_PARTNER),
+    responses=problems(*ADMIN_READS, *OF_A_PARTNER),
 )
-async def list_settlement_changes(partner_id: PartnerIdPath, session: SessionDep) -> SettlementChangesAnswer:
+async def list_settlement_changes(partner_id: PartnerIdPath, session: ReadSessionDep) -> SettlementChangesAnswer:
     return SettlementChangesAnswer(changes=await settlement_changes(session, partner_id))
 
 
@@ -211,6 +213,7 @@ async def list_settlement_changes(partner_id: PartnerIdPath, session: SessionDep
         *OF_A_PARTNER,
         errors.SettlementChangeNotFound,
         errors.SettlementChangeOver,
+        errors.AdministratorDisabled,
         errors.SecondAdministratorNeeded,
     ),
 )

@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from api.auth import AdminDep
-from api.deps import SessionDep
-from api.docs import ALWAYS, KEYED, problems
+from api.deps import ReadSessionDep
+from api.docs import KEYED, READS, problems
 from api.errors import InvalidRequest
 from api.gate import AdminRoute
 from api.requests import AdminRequestFilters, AdminRequestsAnswer, all_requests
@@ -18,10 +18,10 @@ router = APIRouter(prefix="/v1/admin/requests", tags=["requests"], route_class=A
     "",
     operation_id="listAllRequests",
     summary="Everybody's calls, newest first",
-    responses=problems(*KEYED, InvalidRequest, *ALWAYS),
+    responses=problems(*KEYED, InvalidRequest, *READS),
 )
 async def list_all_requests(
-    caller: AdminDep, session: SessionDep, filters: Annotated[AdminRequestFilters, Query()]
+    caller: AdminDep, session: ReadSessionDep, filters: Annotated[AdminRequestFilters, Query()]
 ) -> AdminRequestsAnswer:
     """Calls of partners, of administrators, and of those whom no key let in."""
     del caller  # asked for so that it is an administrator

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Query, status
 from api.admin_bodies import ReasonBody
 from api.admin_deps import (
     ADMIN,
+    ADMIN_READS,
     ADMINISTRATORS_ONLY,
     CHANGES,
     JSON_BODY,
@@ -16,7 +17,7 @@ from api.admin_deps import (
     Size,
 )
 from api.admin_reads import find_partner
-from api.deps import SessionDep
+from api.deps import ReadSessionDep, SessionDep
 from api.docs import problems
 from api.events import find_event
 from api.gate import AdminRoute
@@ -57,9 +58,9 @@ _CHANGED = problems(*CHANGES, WebhookEndpointNotFound)
     "/webhook-endpoints",
     operation_id="listPartnerWebhookEndpoints",
     summary="A partner's endpoints",
-    responses=problems(*ADMIN, *OF_A_PARTNER),
+    responses=problems(*ADMIN_READS, *OF_A_PARTNER),
 )
-async def list_endpoints(partner_id: PartnerIdPath, session: SessionDep) -> EndpointsAnswer:
+async def list_endpoints(partner_id: PartnerIdPath, session: ReadSessionDep) -> EndpointsAnswer:
     """Whether each is enabled, and since when it fails."""
     await find_partner(session, partner_id)
     rows = await endpoints_of(session, partner_id)
@@ -70,13 +71,13 @@ async def list_endpoints(partner_id: PartnerIdPath, session: SessionDep) -> Endp
     "/webhook-endpoints/{endpoint_id}/attempts",
     operation_id="listPartnerWebhookAttempts",
     summary="What was sent there, and what came of it",
-    responses=_FOUND,
+    responses=problems(*ADMIN_READS, WebhookEndpointNotFound),
 )
 async def list_attempts(
     *,
     partner_id: PartnerIdPath,
     endpoint_id: EndpointId,
-    session: SessionDep,
+    session: ReadSessionDep,
     cursor: Annotated[
         str | None, Query(pattern=r"^wat_[0-9A-Z]{26}$", description="next_cursor of the page before")
     ] = None,

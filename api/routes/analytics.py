@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from api.admin_deps import ADMIN, ADMINISTRATORS_ONLY, OF_A_PARTNER
+from api.admin_deps import ADMIN_READS, ADMINISTRATORS_ONLY, OF_A_PARTNER
 from api.analytics.answers import LatencyAnswer, RefusalsAnswer, UtilisationAnswer, VolumeAnswer
 from api.analytics.asked import LatencyAsked, RefusalsAsked, UtilisationAsked, VolumeAsked, span_of
 from api.analytics.latency import latency
@@ -13,7 +13,7 @@ from api.analytics.refusals import refusals
 from api.analytics.sources import check_partner
 from api.analytics.utilisation import utilisation
 from api.analytics.volume import volume
-from api.deps import SessionDep
+from api.deps import ReadSessionDep
 from api.docs import problems
 from api.gate import AdminRoute
 
@@ -21,14 +21,14 @@ router = APIRouter(
     prefix="/v1/admin/analytics", tags=["analytics"], dependencies=ADMINISTRATORS_ONLY, route_class=AdminRoute
 )
 
-_ANSWERS = problems(*ADMIN)
-_OF_PARTNERS = problems(*ADMIN, *OF_A_PARTNER)
+_ANSWERS = problems(*ADMIN_READS)
+_OF_PARTNERS = problems(*ADMIN_READS, *OF_A_PARTNER)
 
 
 @router.get(
     "/volume", operation_id="getVolume", summary="Borrowed, owed, earned, repaid and undone", responses=_OF_PARTNERS
 )
-async def get_volume(session: SessionDep, asked: Annotated[VolumeAsked, Query()]) -> VolumeAnswer:
+async def get_volume(session: ReadSessionDep, asked: Annotated[VolumeAsked, Query()]) -> VolumeAnswer:
     """A series of buckets for all partners, for each partner or for each tier. What happens late counts when it happens."""
     span = span_of(asked, _today())
     await check_partner(session, asked)
@@ -42,7 +42,7 @@ async def get_volume(session: SessionDep, asked: Annotated[VolumeAsked, Query()]
     summary="How much of their limits partners use",
     responses=_OF_PARTNERS,
 )
-async def get_utilisation(session: SessionDep, asked: Annotated[UtilisationAsked, Query()]) -> UtilisationAnswer:
+async def get_utilisation(session: ReadSessionDep, asked: Annotated[UtilisationAsked, Query()]) -> UtilisationAnswer:
     """As it is now, by the rows that decide about the next borrow."""
     await check_partner(session, asked)
     today = _today()
@@ -51,7 +51,7 @@ async def get_utilisation(session: SessionDep, asked: Annotated[UtilisationAsked
 
 
 @router.get("/latency", operation_id="getLatency", summary="How long decisions and operations take", responses=_ANSWERS)
-async def get_latency(session: SessionDep, asked: Annotated[LatencyAsked, Query()]) -> LatencyAnswer:
+async def get_latency(session: ReadSessionDep, asked: Annotated[LatencyAsked, Query()]) -> LatencyAnswer:
     """Percentiles over all partners, each at most 1/16 above the true one and never below it."""
     span = span_of(asked, _today())
     series = await latency(session, asked, span)
@@ -61,7 +61,7 @@ async def get_latency(session: SessionDep, asked: Annotated[LatencyAsked, Query(
 @router.get(
     "/refusals", operation_id="getRefusals", summary="Why borrows and repayments are refused", responses=_OF_PARTNERS
 )
-async def get_refusals(session: SessionDep, asked: Annotated[RefusalsAsked, Query()]) -> RefusalsAnswer:
+async def get_refusals(session: ReadSessionDep, asked: Annotated[RefusalsAsked, Query()]) -> RefusalsAnswer:
     """Of requests that became an operation, by the day of the decision; what was malformed is in the request log."""
     span = span_of(asked, _today())
     await check_partner(session, asked)

@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, status
 
 from api.auth import Borrower, Reader
-from api.deps import SessionDep
-from api.docs import ALWAYS, KEYED, problems
+from api.deps import ReadSessionDep, SessionDep
+from api.docs import ALWAYS, KEYED, READS, problems
 from api.errors import InvalidRequest
 from api.events import EventFilter, event_answer, events_page, find_event
 from api.fields import MomentIn
@@ -34,12 +34,12 @@ _ID = r"^[A-Za-z0-9._~:-]{1,200}$"
     "",
     operation_id="listEvents",
     summary="Events, oldest first",
-    responses=problems(*KEYED, InvalidRequest, EventNotFound, *ALWAYS),
+    responses=problems(*KEYED, InvalidRequest, EventNotFound, *READS),
 )
 async def list_events(
     *,
     caller: Reader,
-    session: SessionDep,
+    session: ReadSessionDep,
     cursor: Annotated[str | None, Query(pattern=EVENT_ID, description="next_cursor of the page before")] = None,
     limit: Annotated[int, Query(ge=1, le=200, description="events on a page", examples=[50])] = 50,
     type_: Annotated[

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Path, Query, status
 from api.answers import GrantAnswer, GrantsAnswer, TypedDataAnswer
 from api.auth import Borrower, Reader
 from api.bodies import GrantBody, TypedDataBody
-from api.deps import ReceivedBody, ResourcesDep, SessionDep
-from api.docs import ALWAYS, BODY, KEYED, LINE, ON_CHAIN, problems
+from api.deps import ReadSessionDep, ReceivedBody, ResourcesDep, SessionDep
+from api.docs import ALWAYS, BODY, KEYED, LINE, ON_CHAIN, READS, problems
 from api.errors import InvalidRequest
 from api.gate import PartnerRoute
 from api.grants import consent_of, grants_page, prove_grant, revoke_grant, store_grant
@@ -63,9 +63,9 @@ async def create_grant(
     "",
     operation_id="listGrants",
     summary="The partner's grants, newest first",
-    responses=problems(*KEYED, InvalidRequest, *ALWAYS),
+    responses=problems(*KEYED, InvalidRequest, *READS),
 )
-async def list_grants(caller: Reader, session: SessionDep, cursor: Cursor = None, limit: Size = 50) -> GrantsAnswer:
+async def list_grants(caller: Reader, session: ReadSessionDep, cursor: Cursor = None, limit: Size = 50) -> GrantsAnswer:
     page, following = await grants_page(session, caller.partner_id, cursor, limit)
     return GrantsAnswer(grants=page, next_cursor=following)
 

@@ -8,12 +8,13 @@ from fastapi import APIRouter, Query
 from api.answers import LoanAnswer, LoansAnswer, PayoffAnswer, RepaymentsAnswer
 from api.auth import Reader
 from api.deps import PartnerLoanId, ResourcesDep
-from api.docs import ALWAYS, KEYED, ON_CHAIN, problems
+from api.docs import ALWAYS, KEYED, ON_CHAIN, READS, problems
 from api.errors import InvalidRequest
 from api.gate import PartnerRoute
 from api.loan_list import LoansQuery, RepaymentsQuery, loans_page, repayments_page
 from api.loans import loan_answer, newest_loan, plan_of, repayments_of
 from api.payoff import read_payoff
+from api.reads import reading
 from models.errors import LoanNotFound, LoanNotRepayable
 
 router = APIRouter(prefix="/v1/loans", tags=["loans"], route_class=PartnerRoute)
@@ -25,11 +26,11 @@ _READING = problems(*KEYED, InvalidRequest, LoanNotFound, *ALWAYS)
     "",
     operation_id="listLoans",
     summary="The partner's loans, newest first",
-    responses=problems(*KEYED, InvalidRequest, *ALWAYS),
+    responses=problems(*KEYED, InvalidRequest, *READS),
 )
 async def list_loans(caller: Reader, resources: ResourcesDep, asked: Annotated[LoansQuery, Query()]) -> LoansAnswer:
     """A borrow that was refused is no loan: it is among the operations."""
-    async with resources.statements() as session:
+    async with reading(resources) as session:
         return await loans_page(session, caller.partner_id, asked)
 
 
@@ -51,7 +52,7 @@ async def get_loan(partner_loan_id: PartnerLoanId, caller: Reader, resources: Re
     "/{partner_loan_id}/repayments",
     operation_id="listRepayments",
     summary="A loan's repayments, newest first",
-    responses=_READING,
+    responses=problems(*KEYED, InvalidRequest, LoanNotFound, *READS),
 )
 async def list_repayments(
     partner_loan_id: PartnerLoanId,
@@ -59,7 +60,7 @@ async def list_repayments(
     resources: ResourcesDep,
     asked: Annotated[RepaymentsQuery, Query()],
 ) -> RepaymentsAnswer:
-    async with resources.statements() as session:
+    async with reading(resources) as session:
         loan = await newest_loan(session, caller.partner_id, partner_loan_id)
         return await repayments_page(session, loan, asked)
 

@@ -5,9 +5,10 @@ from fastapi import APIRouter
 from api.answers import MeAnswer, StatsAnswer
 from api.auth import Reader
 from api.deps import ResourcesDep
-from api.docs import ALWAYS, KEYED, problems
+from api.docs import ALWAYS, KEYED, READS, problems
 from api.gate import PartnerRoute
 from api.me import me_answer, stats_answer
+from api.reads import reading
 
 router = APIRouter(prefix="/v1/me", tags=["me"], route_class=PartnerRoute)
 
@@ -25,8 +26,8 @@ async def get_me(caller: Reader, resources: ResourcesDep) -> MeAnswer:
 
 
 @router.get(
-    "/stats", operation_id="getStats", summary="The partner's lifetime figures", responses=problems(*KEYED, *ALWAYS)
+    "/stats", operation_id="getStats", summary="The partner's lifetime figures", responses=problems(*KEYED, *READS)
 )
 async def get_stats(caller: Reader, resources: ResourcesDep) -> StatsAnswer:
-    async with resources.transaction() as session:
+    async with reading(resources) as session:
         return await stats_answer(session, caller.partner_id)

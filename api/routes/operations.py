@@ -8,11 +8,12 @@ from fastapi import APIRouter, Path, Query
 from api.answers import OperationAnswer, OperationsAnswer
 from api.auth import Caller, Reader
 from api.deps import ResourcesDep
-from api.docs import ALWAYS, KEYED, problems
+from api.docs import ALWAYS, KEYED, READS, problems
 from api.errors import InvalidRequest
 from api.gate import PartnerRoute
 from api.operation_list import OperationsQuery, operations_page
 from api.operations import find_operation, legs_of, operation_answer
+from api.reads import reading
 from api.resources import Resources
 from models.errors import OperationNotFound
 from models.statuses import OperationState
@@ -34,13 +35,13 @@ Wait = Annotated[int, Query(ge=0, le=30, description="seconds to wait for the op
     "",
     operation_id="listOperations",
     summary="The partner's operations, newest first",
-    responses=problems(*KEYED, InvalidRequest, *ALWAYS),
+    responses=problems(*KEYED, InvalidRequest, *READS),
 )
 async def list_operations(
     caller: Reader, resources: ResourcesDep, asked: Annotated[OperationsQuery, Query()]
 ) -> OperationsAnswer:
     """Without the timelines, which each operation has by itself. One that is started anew moves to the front."""
-    async with resources.statements() as session:
+    async with reading(resources) as session:
         return await operations_page(session, caller.partner_id, asked, resources.settings.problem_base)
 
 

@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from api.auth import Reader
-from api.deps import SessionDep
-from api.docs import ALWAYS, KEYED, problems
+from api.deps import ReadSessionDep
+from api.docs import KEYED, READS, problems
 from api.errors import InvalidRequest
 from api.gate import PartnerRoute
 from api.requests import RequestFilters, RequestsAnswer, partners_requests
@@ -18,10 +18,10 @@ router = APIRouter(prefix="/v1/me/requests", tags=["requests"], route_class=Part
     "",
     operation_id="listRequests",
     summary="The partner's own calls, newest first",
-    responses=problems(*KEYED, InvalidRequest, *ALWAYS),
+    responses=problems(*KEYED, InvalidRequest, *READS),
 )
 async def list_requests(
-    caller: Reader, session: SessionDep, filters: Annotated[RequestFilters, Query()]
+    caller: Reader, session: ReadSessionDep, filters: Annotated[RequestFilters, Query()]
 ) -> RequestsAnswer:
     """Each call with one of the partner's keys, refused ones included; it is here before its answer left."""
     return await partners_requests(session, caller.partner_id, filters)

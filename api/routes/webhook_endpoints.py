@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, status
 
 from api.auth import Borrower, Reader
-from api.deps import ReceivedBody, ResourcesDep, SessionDep, TraceDep
-from api.docs import ALWAYS, BODY, KEYED, problems
+from api.deps import ReadSessionDep, ReceivedBody, ResourcesDep, SessionDep, TraceDep
+from api.docs import ALWAYS, BODY, KEYED, READS, problems
 from api.errors import InvalidRequest, WebhooksNotConfigured
 from api.gate import PartnerRoute
 from api.webhook_endpoints import (
@@ -64,9 +64,9 @@ async def post_endpoint(
     "",
     operation_id="listWebhookEndpoints",
     summary="The partner's endpoints",
-    responses=problems(*KEYED, *ALWAYS),
+    responses=problems(*KEYED, *READS),
 )
-async def list_endpoints(caller: Reader, session: SessionDep) -> EndpointsAnswer:
+async def list_endpoints(caller: Reader, session: ReadSessionDep) -> EndpointsAnswer:
     """Oldest first; deleted ones are not there."""
     rows = await endpoints_of(session, caller.partner_id)
     return EndpointsAnswer(endpoints=[endpoint_answer(row) for row in rows])
@@ -162,13 +162,13 @@ async def post_test(endpoint_id: EndpointId, caller: Borrower, trace: TraceDep, 
     "/{endpoint_id}/attempts",
     operation_id="listWebhookAttempts",
     summary="What was sent there, and what came of it",
-    responses=_FOUND,
+    responses=problems(*KEYED, InvalidRequest, WebhookEndpointNotFound, *READS),
 )
 async def list_attempts(
     *,
     endpoint_id: EndpointId,
     caller: Reader,
-    session: SessionDep,
+    session: ReadSessionDep,
     event_id: Annotated[str | None, Query(pattern=EVENT_ID, examples=["evt_01JV9Y6E0SVH1Q5C3M2N8P4R7T"])] = None,
     cursor: Annotated[
         str | None, Query(pattern=r"^wat_[0-9A-Z]{26}$", description="next_cursor of the page before")

@@ -163,7 +163,9 @@ class AdministratorDisabled(AdministrationRefused):
     status = 409
 
     def __init__(self, administrator_id: str) -> None:
-        super().__init__(f"Administrator {administrator_id} is disabled, and gets no key.")
+        super().__init__(
+            f"Administrator {administrator_id} is disabled: it gets no key, and no change of a settlement address."
+        )
 
 
 class LastAdministrator(AdministrationRefused):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 
 import psycopg
 from sqlalchemy import event
@@ -12,18 +13,37 @@ Transaction = Callable[[], AbstractAsyncContextManager[AsyncSession]]
 """``async with transaction() as session:`` commits at its end, or rolls back on an exception."""
 
 
-def open_database(url: str, *, pool_size: int = 10, application_name: str = "loan-engine") -> AsyncEngine:
-    """An engine whose connections give up on a lock after 10 s and on a statement after 30 s, rather than hang."""
+def open_database(
+    url: str,
+    *,
+    pool_size: int = 10,
+    application_name: str = "loan-engine",
+    statement_timeout: timedelta = timedelta(seconds=30),
+    pool_timeout: timedelta = timedelta(seconds=30),
+    read_only: bool = False,
+) -> AsyncEngine:
+    """An engine whose connections give up on a lock after 10 s and on a statement after 30 s, rather than hang.
+
+    ``pool_timeout`` is how long one waits for a connection that others hold.
+    """
     engine = create_async_engine(
         url,
         pool_size=pool_size,
         max_overflow=0,
+        pool_timeout=pool_timeout.total_seconds(),
         pool_pre_ping=False,
         hide_parameters=True,
         connect_args={
             "application_name": application_name,
             "connect_timeout": 5,
-            "options": "-c lock_timeout=10s -c statement_timeout=30s -c idle_in_transaction_session_timeout=30s",
+            "options": " ".join(
+                (
+                    "-c lock_timeout=10s",
+                    f"-c statement_timeout={statement_timeout // timedelta(milliseconds=1)}ms",
+                    "-c idle_in_transaction_session_timeout=30s",
+                    f"-c default_transaction_read_only={'on' if read_only else 'off'}",
+                )
+            ),
         },
     )
     event.listen(engine.sync_engine, "handle_error", _without_contents)

@@ -55,8 +55,7 @@ async def _apply_often(admin: Admin, second: Admin) -> None:
         due = update(SettlementChange).where(SettlementChange.applied_at.is_(None)).values(not_before=func.now())
         async with admin.desk.transaction() as session:
             await session.execute(due)
-        async with admin.desk.transaction() as session:
-            assert await apply_due_changes(session) == 1
+        assert await apply_due_changes(admin.desk.transaction) == 1
 
 
 async def test_borrows_and_changes_at_the_same_moment_end(

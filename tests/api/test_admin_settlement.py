@@ -11,9 +11,11 @@ from temporalio.testing import ActivityEnvironment
 from activities.settlement_changes import apply_due_changes
 from activities.upkeep import UpkeepActivities
 from models.messages.borrow import BorrowTerms
-from models.tables.administration import SettlementChange
+from models.statuses import IncidentKind
+from models.tables.administration import Administrator, SettlementChange
 from models.tables.loans import Loan
 from models.tables.operations import Operation
+from models.tables.operators import Incident
 from models.tables.partners import Partner, SettlementAddress
 from tests.api.admin import Admin, new_admin, partner_body
 from tests.api.desk import Desk
@@ -46,8 +48,7 @@ async def _let_the_delay_pass(desk: Desk) -> None:
 
 
 async def _apply(desk: Desk) -> int:
-    async with desk.transaction() as session:
-        return await apply_due_changes(session)
+    return await apply_due_changes(desk.transaction)
 
 
 async def _paid_at(desk: Desk) -> str:
@@ -138,6 +139,88 @@ async def test_a_loan_that_was_reserved_keeps_its_address(
     assert BorrowTerms.model_validate(operation.terms).settlement_address == old
     assert loan.settlement_address == old
     assert await _paid_at(desk) == new
+
+
+async def test_a_change_that_fails_holds_up_no_other(admin: Admin, second_admin: Admin, desk: Desk) -> None:
+    """Neither one that cannot be nor one whose partner is locked: the others are applied, and the incident names these two."""
+    new, stolen = _address(), _address()
+    named = {}
+    for partner_id, address in {"acme": stolen, "beta": _address(), "gamma": new}.items():
+        if partner_id != "acme":
+            await admin.post("/partners", partner_body(_address(), partner_id=partner_id))
+        path = f"/partners/{partner_id}/settlement-changes"
+        named[partner_id] = (await admin.post(path, {"address": address, "reason": "x"}))["change_id"]
+        await second_admin.post(f"{path}/{named[partner_id]}/approve")
+    await _let_the_delay_pass(desk)
+    async with desk.transaction() as session:
+        session.add(SettlementAddress(address=stolen, partner_id="gamma"))
+    upkeep = UpkeepActivities(desk.transaction, upkeep_parts(desk.transaction, desk.settings))
+    async with desk.transaction() as holding:
+        await holding.execute(select(Partner).where(Partner.id == "beta").with_for_update())
+        report = await ActivityEnvironment().run(upkeep.upkeep)
+    (failed,) = [part for part in report.parts if part.failed]
+    assert failed.said.startswith(f"NotApplied: 1 applied, but not {named['acme']}, {named['beta']}: InvariantBroken: ")
+    async with desk.transaction() as session:
+        assert (await session.get_one(Partner, "gamma")).settlement_address == new
+        kind = Incident.kind == IncidentKind.UPKEEP_FAILED
+        (incident,) = await session.scalars(select(Incident).where(kind, Incident.closed_at.is_(None)))
+    assert incident.detail == failed.said
+
+
+@pytest.mark.parametrize("requested_it", [True, False])
+async def test_a_disabled_administrators_open_changes_are_cancelled(
+    admin: Admin, second_admin: Admin, desk: Desk, *, requested_it: bool
+) -> None:
+    """Those that it requested and those that it approved, with a record of each; nothing is applied."""
+    old, remaining = await _paid_at(desk), second_admin if requested_it else admin
+    gone = admin if requested_it else second_admin
+    change_id = await _agreed(admin, second_admin, _address())
+    await _let_the_delay_pass(desk)
+    await remaining.post(f"/administrators/{gone.id}/disable", {"reason": "has left"})
+    assert await _apply(desk) == 0
+    assert await _paid_at(desk) == old
+    (listed,) = (await remaining.get(CHANGES))["changes"]
+    assert listed["state"] == "CANCELLED"
+    (action,) = (await remaining.get(f"/actions?subject={change_id}&action=CANCEL_SETTLEMENT_ADDRESS"))["actions"]
+    assert (action["administrator_id"], action["reason"]) == (remaining.id, f"administrator {gone.id} was disabled")
+
+
+async def test_a_disabled_administrator_leaves_the_changes_of_others(admin: Admin, second_admin: Admin) -> None:
+    """Only what it had a hand in is cancelled, and what is over stays as it ended."""
+    third = await new_admin(admin.desk, "Hedy")
+    change_id = await _agreed(admin, second_admin, _address())
+    await admin.post(f"/administrators/{third.id}/disable", {"reason": "x"})
+    (listed,) = (await admin.get(CHANGES))["changes"]
+    assert (listed["change_id"], listed["state"]) == (change_id, "APPROVED")
+    await _let_the_delay_pass(admin.desk)
+    assert await _apply(admin.desk) == 1
+    await admin.post(f"/administrators/{second_admin.id}/disable", {"reason": "x"})
+    (listed,) = (await admin.get(CHANGES))["changes"]
+    assert listed["state"] == "APPLIED"
+
+
+async def test_nothing_is_approved_that_a_disabled_administrator_requested(
+    admin: Admin, second_admin: Admin, desk: Desk
+) -> None:
+    """Even where the row was left open."""
+    change_id = (await _request(admin, _address()))["change_id"]
+    async with desk.transaction() as session:
+        await session.execute(update(Administrator).where(Administrator.id == admin.id).values(disabled_at=func.now()))
+    problem(await second_admin.ask("POST", f"{CHANGES}/{change_id}/approve"), 409, "administrator_disabled")
+
+
+async def test_an_approval_and_a_disabling_at_the_same_moment(admin: Admin, second_admin: Admin, desk: Desk) -> None:
+    """Whichever comes first, the change ends cancelled, and nobody waits for ever."""
+    third = await new_admin(desk, "Hedy")
+    change_id = (await _request(admin, _address()))["change_id"]
+    approved, disabled = await asyncio.gather(
+        second_admin.ask("POST", f"{CHANGES}/{change_id}/approve"),
+        third.ask("POST", f"/administrators/{admin.id}/disable", {"reason": "x"}),
+    )
+    assert disabled.status_code == 200
+    assert approved.status_code in (200, 409)
+    (listed,) = (await third.get(CHANGES))["changes"]
+    assert listed["state"] == "CANCELLED"
 
 
 async def test_an_address_that_waits_is_nobody_elses(admin: Admin, second_admin: Admin, desk: Desk) -> None:

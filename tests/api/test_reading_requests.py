@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.keys import new_admin_key
-from api.requests import AdminRequestFilters, RequestFilters, admins_query, partners_query
+from api.requests import WINDOW, AdminRequestFilters, RequestFilters, admins_query, partners_query
 from models.ids import new_id
 from models.tables.administration import Administrator, AdminKey
 from models.tables.requests import RequestLog
@@ -76,6 +76,19 @@ async def test_filters_hold_together(desk: Desk) -> None:
     assert await routes("status=404&method=POST") == []
     assert await routes("since=2100-01-01T00:00:00Z") == await routes("until=2000-01-01T00:00:00Z") == []
     assert len(await routes("since=2000-01-01T00:00:00Z&until=2100-01-01T00:00:00Z&route=/v1/grants")) == 1
+
+
+async def test_the_log_goes_back_a_month_unless_more_is_asked_for(desk: Desk) -> None:
+    """Older calls are found with ``since`` or ``until``, and those of one trace at any time."""
+    old = datetime.now(UTC) - WINDOW - timedelta(days=1)
+    async with desk.transaction() as session:
+        await add_rows(session, [old, old + timedelta(days=2)], partner_id="acme", trace_id="ab" * 16)
+    assert len(await listed(desk, "route=/v1/grants")) == 1
+    assert len(await listed(desk, "route=/v1/grants&since=2020-01-01T00:00:00Z")) == 2
+    until = (old + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert len(await listed(desk, f"route=/v1/grants&until={until}")) == 1
+    assert len(await listed(desk, f"trace_id={'ab' * 16}")) == 2
+    assert await listed(desk, "until=1960-01-01T00:00:00Z") == []
 
 
 async def test_pages_follow_each_other_without_gap_or_repeat(desk: Desk) -> None:

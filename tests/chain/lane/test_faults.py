@@ -1,11 +1,14 @@
 """What may happen to a lane, to its node and to the chain, without USDC moving twice or not at all."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
 
+import chain.watching
 from chain.client import ChainClient
 from chain.finality import Finality
 from chain.lane import SignerLane
@@ -35,6 +38,27 @@ async def test_a_lane_killed_before_its_send_goes_on_with_the_same_bytes(desk: D
     assert [bytes(attempt.raw) for attempt in await desk.attempts()] == stored
     assert await desk.sent_count() == 1
     assert await desk.world.balance(recipient) == 5 * USD
+
+
+@pytest.mark.parametrize("error", [OperationalError("SELECT", {}, Exception()), OSError()])
+async def test_a_trace_that_fails_stops_no_leg(desk: Desk, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Legs become final one after the other in the same term."""
+    asked: list[Sequence[int]] = []
+
+    async def failing(_: object, ids: Sequence[int]) -> None:
+        asked.append(ids)
+        raise error
+
+    async def told_of_both() -> bool:
+        return len(asked) > 1
+
+    monkeypatch.setattr(chain.watching, "traced", lambda: True)
+    monkeypatch.setattr(chain.watching, "tell_spans", failing)
+    await desk.lane_known()
+    async with desk.running():
+        for _ in range(2):
+            await desk.until(await desk.settle(5 * USD), "settle", TransactionState.FINAL_OK)
+        await eventually(told_of_both)
 
 
 async def test_a_lost_answer_does_not_send_twice(desk: Desk, anvil_url: str) -> None:
