@@ -17,6 +17,7 @@ from eth_typing import ChecksumAddress
 from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.client import Client
+from temporalio.runtime import Runtime
 
 from activities.webhooks.transport import Transport
 from alive import beating
@@ -142,15 +143,16 @@ async def serve(role: Role, stop: asyncio.Event) -> None:
         tracing.watch_database(database)
         await check_database(database)
         registry = new_registry(f"worker-{role}")
+        runtime = None if role is Role.LANE else sdk_runtime(settings.metrics_host, settings.temporal_metrics_port)
         if role is not Role.WEBHOOKS:
             client = await stack.enter_async_context(ChainClient(settings.rpc_url.get_secret_value()))
             parts = Parts(settings, database, await describe_chain(settings, client))
             if role in (Role.ALL, Role.LANE):
                 await _serve_lane(stack, parts, registry, stop)
             if role in (Role.ALL, Role.LOANS):
-                await _serve_loans(stack, parts, registry, tracing)
+                await _serve_loans(stack, parts, registry, tracing, runtime)
         if role in (Role.ALL, Role.WEBHOOKS) and (sealer := _sealer(role, settings)) is not None:
-            dispatching = await _serve_webhooks(stack, settings, database, sealer, tracing)
+            dispatching = await _serve_webhooks(stack, settings, database, sealer, tracing, runtime=runtime)
             dispatching.add_done_callback(lambda _: stop.set())
         await stack.enter_async_context(served(registry, settings.metrics_host, settings.metrics_port))
         await stack.enter_async_context(beating(settings.alive_file))
@@ -165,9 +167,10 @@ async def _serve_lane(stack: AsyncExitStack, parts: Parts, registry: CollectorRe
     lane.add_done_callback(lambda _: stop.set())
 
 
-async def _serve_loans(stack: AsyncExitStack, parts: Parts, registry: CollectorRegistry, tracing: Tracing) -> None:
+async def _serve_loans(
+    stack: AsyncExitStack, parts: Parts, registry: CollectorRegistry, tracing: Tracing, runtime: Runtime | None
+) -> None:
     settings = parts.settings
-    runtime = sdk_runtime(settings.metrics_host, settings.temporal_metrics_port)
     temporal = await connect_temporal(settings, tracing.plugins(), runtime)
     await ensure_search_attributes(temporal)
     waiter = await stack.enter_async_context(LegWaiter(transactions(parts.database), parts.database.url))
@@ -189,10 +192,16 @@ def _sealer(role: Role, settings: Settings) -> Sealer | None:
 
 
 async def _serve_webhooks(
-    stack: AsyncExitStack, settings: Settings, database: AsyncEngine, sealer: Sealer, tracing: Tracing
+    stack: AsyncExitStack,
+    settings: Settings,
+    database: AsyncEngine,
+    sealer: Sealer,
+    tracing: Tracing,
+    *,
+    runtime: Runtime | None,
 ) -> asyncio.Task[None]:
     """It knows no chain and no key. The task ends only by a bug."""
-    temporal = await connect_temporal(settings, tracing.plugins())
+    temporal = await connect_temporal(settings, tracing.plugins(), runtime)
     transport = await stack.enter_async_context(Transport(settings.webhook_urls))
     await stack.enter_async_context(webhooks_worker(temporal, settings, database, sealer, transport))
     return (await stack.enter_async_context(dispatcher(temporal, database))).running

@@ -190,6 +190,28 @@ STALLED_OLDEST = _gauge(
     "kind",
 )
 
+WEBHOOKS_OPEN = _gauge(
+    "loan_engine_webhook_deliveries",
+    Teller.COLLECTOR,
+    "deliveries",
+    "Deliveries of events that are not over: PENDING waits for its turn, RUNNING is being tried.",
+    "state",
+)
+WEBHOOK_OLDEST = _gauge(
+    "loan_engine_webhook_oldest_seconds",
+    Teller.COLLECTOR,
+    "seconds",
+    "Since the oldest of them was asked for.",
+    "state",
+)
+WEBHOOK_TRIES = _counter(
+    "loan_engine_webhook_tries_total",
+    Teller.COLLECTOR,
+    "tries",
+    "Requests to partners since this worker began to collect, by the class of the answer's status, or none.",
+    "outcome",
+)
+
 DECISIONS = _counter(
     "loan_engine_decisions_total",
     Teller.COLLECTOR,

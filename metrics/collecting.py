@@ -30,6 +30,7 @@ from metrics.ended_legs import EndedLegs
 from metrics.rows import SOURCES, LoanCounts
 from metrics.samples import LatestSamples, Sample
 from metrics.signers import read_signers
+from metrics.webhooks import WebhookTries
 
 _LOCK = 0x6D657472
 """The key of the advisory lock: who holds it tells the figures of rows."""
@@ -60,7 +61,7 @@ class StateCollector:
         self._watched = watched
         kept = _TURNS_KEPT * int(watched.every.total_seconds() + _PATIENCE)
         self._latest = LatestSamples(registry, stale_after=kept)
-        self._ended, self._loans = EndedLegs(registry), LoanCounts()
+        self._ended, self._tries, self._loans = EndedLegs(registry), WebhookTries(registry), LoanCounts()
         self._registry = registry
         self._connection: AsyncConnection | None = None
         self._holds = False
@@ -153,6 +154,7 @@ class StateCollector:
                 samples += await source(session)
             samples += await read_signers(session, self._watched.wallet, market)
             await self._ended.look(session)
+            await self._tries.look(session)
         took = Decimal(monotonic_ns() - begun) / 1_000_000_000
         return [*samples, Sample(catalogue.COLLECTION_SECONDS, took)]
 

@@ -1,7 +1,7 @@
 """The figures that are read from rows, in one snapshot: each query goes by an index, or over a table that stays small.
 
-Nothing is locked and nothing is written. A source answers with samples; a new one is one more line in ``SOURCES``, where
-deliveries of webhooks find their place.
+Nothing is locked and nothing is written. A source answers with samples; a new one is one more line in ``SOURCES``, as
+long as its query is one of these.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from metrics import catalogue
 from metrics.samples import Sample
 from metrics.sums import by_word, read_decisions, read_durations, read_flows
+from metrics.webhooks import read_deliveries
 from models.statuses import (
     LIVE_STATES,
     TERMINAL_LOAN_STATUSES,
@@ -48,7 +49,7 @@ _REVIEWS = text(
     SELECT operation.kind, count(*), extract(epoch FROM clock_timestamp() - min(event.created_at))
     FROM operations AS operation
     LEFT JOIN events AS event ON event.operation_id = operation.id
-        AND event.type IN ('loan.delayed', 'repayment.delayed')
+        AND event.type IN ('loan.delayed', 'repayment.delayed') AND event.installment IS NULL
     WHERE operation.state = 'OPEN' AND operation.review_reason IS NOT NULL GROUP BY operation.kind
     """
 )
@@ -153,4 +154,5 @@ SOURCES: tuple[Source, ...] = (
     read_flows,
     read_decisions,
     read_durations,
+    read_deliveries,
 )

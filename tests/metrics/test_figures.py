@@ -20,16 +20,29 @@ from metrics.ended_legs import EndedLegs
 from metrics.rows import SOURCES, LoanCounts
 from metrics.samples import LatestSamples, Sample
 from metrics.signers import read_signers
+from metrics.webhooks import WebhookTries
+from models.ids import new_id
 from models.statuses import IncidentKind, LoanStatus, TransactionState
 from models.tables.incident_book import open_incident
 from models.tables.operations import Operation
 from models.tables.session import Transaction, open_database, transactions
 from models.tables.transactions import ChainSigner, ChainTransaction
+from models.tables.webhooks import WebhookAttempt, WebhookDelivery
 from sandbox.services import Anvil, Temporal
 from tests import factories as rows
 from tests.metrics.scraping import Scrape, parsed
 
-GROWING = {"operations", "loans", "events", "chain_transactions", "chain_attempts", "incidents", "partner_days"}
+GROWING = {
+    "chain_attempts",
+    "chain_transactions",
+    "events",
+    "incidents",
+    "loans",
+    "operations",
+    "partner_days",
+    "webhook_attempts",
+    "webhook_deliveries",
+}
 WALLET = rows.WALLET
 
 
@@ -144,9 +157,35 @@ async def final_leg(session: AsyncSession, operation: Operation, leg: str) -> No
     await rows.new_leg(session, operation, leg, TransactionState.FINAL_OK, final_at=datetime.now(UTC))
 
 
-async def look(ended: EndedLegs, transaction: Transaction) -> None:
+async def look(looking: EndedLegs | WebhookTries, transaction: Transaction) -> None:
     async with transaction() as session:
-        await ended.look(session)
+        await looking.look(session)
+
+
+async def test_each_try_of_a_webhook_is_told_once(transaction: Transaction) -> None:
+    """By the class of its answer, or as one without; what waits for its turn is told with its age."""
+    registry = CollectorRegistry()
+    tries = WebhookTries(registry)
+    async with transaction() as session:
+        partner = await rows.new_partner(session)
+        operation = await rows.new_operation(session, partner)
+        happened = await rows.new_event(session, operation, "loan.borrowed")
+        endpoint = await rows.new_endpoint(session, partner)
+        hour_ago = datetime.now(UTC) - timedelta(hours=1)
+        session.add(WebhookDelivery(event_id=happened.id, endpoint_id=endpoint.id, created_at=hour_ago))
+    await look(tries, transaction)
+    told_of = {"event_id": happened.id, "endpoint_id": endpoint.id, "round": 1, "latency_ms": 1}
+    for number, status in enumerate((200, 503, None), start=1):
+        async with transaction() as session:
+            error = "timeout" if status is None else None
+            session.add(WebhookAttempt(id=new_id("wat"), number=number, status=status, error=error, **told_of))
+        await look(tries, transaction)
+    found = told(registry)
+    for outcome, count in {"2xx": 1, "5xx": 1, "none": 1, "4xx": 0}.items():
+        assert found.get("loan_engine_webhook_tries_total", outcome=outcome) == count
+    rows_told = await figures(transaction)
+    assert rows_told.get("loan_engine_webhook_deliveries", state="PENDING") == 1
+    assert 3600 <= (rows_told.get("loan_engine_webhook_oldest_seconds", state="PENDING") or 0) < 3700
 
 
 async def test_no_query_walks_a_table_that_grows(database: AsyncEngine, transaction: Transaction) -> None:
@@ -157,12 +196,14 @@ async def test_no_query_walks_a_table_that_grows(database: AsyncEngine, transact
         _, _, statement, values, *_ = told
         asked.append((statement, values))
 
-    ended, loans = EndedLegs(CollectorRegistry()), LoanCounts()
+    ended, tries, loans = EndedLegs(CollectorRegistry()), WebhookTries(CollectorRegistry()), LoanCounts()
     async with transaction() as session:
         await loans.read(session)
     await look(ended, transaction)
+    await look(tries, transaction)
     event.listen(database.sync_engine, "before_cursor_execute", heard)
     await look(ended, transaction)
+    await look(tries, transaction)
     async with transaction() as session:
         for source in (*SOURCES, loans.read):
             await source(session)
