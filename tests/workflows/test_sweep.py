@@ -40,10 +40,14 @@ class EndsAtOnce:
             raise ApplicationError("the test says so")
 
 
-async def swept(engine: Engine) -> SweepReport:
-    """One sweep, of operations that have all grown old."""
+async def aged(engine: Engine) -> None:
     async with engine.transaction() as session:
         await session.execute(update(Operation).values(received_at=Operation.received_at - LONG))
+
+
+async def swept(engine: Engine) -> SweepReport:
+    """One sweep, of operations that have all grown old."""
+    await aged(engine)
     sweeps = SweepActivities(engine.transaction, engine.temporal, STORIES, LOANS_QUEUE, engine.settings.give_up_after)
     report = await ActivityEnvironment().run(sweeps.sweep)
     assert isinstance(report, SweepReport)
