@@ -202,7 +202,9 @@ async def take(program: str, folder: Path, swagger: Path | None) -> None:
         await browser.evaluate(f"localStorage.setItem('namespace-workflow-table-columns', {json.dumps(columns)})")
         await browser.picture(listed, "loan-2026-0041", "temporal-list.png", height=420)
         for name, operation in pages.items():
-            await browser.picture(f"{ui}/workflows/{quote(operation, safe='')}", "Event History", f"workflow-{name}.png")
+            await browser.picture(
+                f"{ui}/workflows/{quote(operation, safe='')}", "Event History", f"workflow-{name}.png"
+            )
         await _api_docs(browser, f"{api}/docs", swagger)
 
 

@@ -43,10 +43,14 @@ async def test_the_guides_shell_borrows_and_repays_in_all_three_ways(sandbox: Sa
 
 
 @pytest.mark.timeout(180)
-async def test_the_guides_python_is_refused_borrows_and_repays(sandbox: Sandbox) -> None:
+async def test_the_guides_python_is_refused_borrows_repays_and_is_told(sandbox: Sandbox) -> None:
     said = await _run(sandbox, *PYTHON, snippets("python"))
     assert "grant_required: No live grant" in said
     assert "['borrow', 'settle']" in said
+    told = ["loan.rejected", "loan.borrowed", "repayment.applied", "repayment.applied", "loan.repaid"]
+    assert str(told) in said, said
+    assert said.count('"POST /loans HTTP/1.1" 204') == len(["ping", "loan.borrowed"]), said
+    assert "Warning" not in said, said
 
 
 @pytest.mark.parametrize("states", [OperationState, LoanStatus, RepaymentState, TransactionState, Scope])
