@@ -42,7 +42,7 @@ async def lock_and_judge(
     inactive, uncleared = _inactive(partners), _uncleared(partners, demanded=demands_clearance)
     keys = await _keys(session, {each.api_key_id for each in concerned if each.api_key_id is not None})
     ungranted = await _revoked_grants(session, [operation_id for operation_id, leg in gated if leg == LegName.BORROW])
-    reasons = {}
+    reasons: dict[tuple[str, str], str] = {}
     for operation_id, leg in gated:
         standing = standings[operation_id]
         reason = (

@@ -107,8 +107,8 @@ BUGS = [
         name="settlement-stopped-by-a-suspension",
         breaks="after PREPARED the money is on its way to a known address and is finished",
         file="chain/gates.py",
-        old="_GATED = frozenset({LegName.BORROW, LegName.COLLECT})",
-        new="_GATED = frozenset({LegName.BORROW, LegName.COLLECT, LegName.SETTLE})",
+        old="LegName.COLLECT: Scope.REPAY}",
+        new="LegName.COLLECT: Scope.REPAY, LegName.SETTLE: Scope.BORROW}",
         test="tests/chain/lane/test_gates.py::test_money_on_its_way_is_finished",
     ),
     Bug(
