@@ -88,7 +88,7 @@ async def test_the_log_goes_back_a_month_unless_more_is_asked_for(desk: Desk) ->
     until = (old + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
     assert len(await listed(desk, f"route=/v1/grants&until={until}")) == 1
     assert len(await listed(desk, f"trace_id={'ab' * 16}")) == 2
-    assert await listed(desk, "until=1960-01-01T00:00:00Z") == []
+    assert await listed(desk, "until=2000-01-01T00:00:00Z") == []
 
 
 async def test_pages_follow_each_other_without_gap_or_repeat(desk: Desk) -> None:
