@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from decimal import Decimal
 
 import httpx
 import pytest
@@ -100,7 +101,7 @@ async def all_is_told(told: Told) -> bool:
     figures = await told.figures()
     repaid = figures.get("loan_engine_leg_seconds_count", leg="repay", outcome="FINAL_OK")
     refused = figures.get("loan_engine_decisions_total", kind="BORROW", outcome=REFUSAL)
-    return (repaid, refused) == (1, 1)
+    return repaid == refused == Decimal(1)
 
 
 async def test_money_is_told_to_the_unit(told: Told) -> None:
