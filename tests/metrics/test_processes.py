@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from decimal import Decimal
 
 import httpx
 import pytest
@@ -75,6 +76,7 @@ async def told(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Told]:
                 told = Told(running, stack, ports, sdk_ports)
                 await until(lambda: _collects(told), BACK_SECONDS)
                 await _borrow_and_repay(running)
+                await until(lambda: all_is_told(told))
                 yield told
 
 
@@ -94,13 +96,16 @@ async def _borrow_and_repay(running: Running) -> None:
     assert refused.json()["code"] == REFUSAL
 
 
-async def has_legs(told: Told) -> bool:
-    return (await told.figures()).get("loan_engine_leg_seconds_count", leg="repay", outcome="FINAL_OK") == 1
+async def all_is_told(told: Told) -> bool:
+    """The last leg and the refusal, which is the last thing that happened, are in one snapshot."""
+    figures = await told.figures()
+    repaid = figures.get("loan_engine_leg_seconds_count", leg="repay", outcome="FINAL_OK")
+    refused = figures.get("loan_engine_decisions_total", kind="BORROW", outcome=REFUSAL)
+    return repaid == refused == Decimal(1)
 
 
 async def test_money_is_told_to_the_unit(told: Told) -> None:
     """What was borrowed, repaid and is owed, by partner in base units, and what of its limits is used."""
-    await until(lambda: has_legs(told))
     figures, partner = await told.figures(), told.running.engine.partner.id
     async with told.running.engine.transaction() as session:
         interest = (await session.scalars(select(Repayment.interest))).one()
@@ -117,7 +122,6 @@ async def test_money_is_told_to_the_unit(told: Told) -> None:
 
 async def test_decisions_and_legs_are_told(told: Told) -> None:
     """Decisions by outcome, how long they took, and each leg with its attempts and its duration."""
-    await until(lambda: has_legs(told))
     figures = await told.figures()
     assert figures.get("loan_engine_decisions_total", kind="BORROW", outcome="accepted") == 1
     assert figures.get("loan_engine_decisions_total", kind="BORROW", outcome=REFUSAL) == 1
@@ -163,7 +167,6 @@ async def test_requests_are_counted_by_template(told: Told) -> None:
 
 async def test_the_catalogue_is_what_is_told(told: Told) -> None:
     """Each metric of the catalogue is told by some process, and no process tells another one of ours."""
-    await until(lambda: has_legs(told))
     scrapes = [await scrape(port) for port in told.ports.values()]
     ours = {name for each in scrapes for name in each.names if name.startswith("loan_engine_")}
     catalogued = {name for family in CATALOGUE for name in family.samples}
