@@ -42,11 +42,13 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
     *("--remote-debugging-port=0", "about:blank"),
 )
-WIDTH, HEIGHT = 1400, 900
+WIDTH, HEIGHT = 1700, 1000
 AMOUNT = 1_000 * USDC
 QUICK = {"SETTLE_RETRY": "PT1S", "SETTLE_BLOCKED": "PT2S"}
 PATIENCE, POLL, SETTLES = 60, 0.2, 3
 """Seconds."""
+STORY_HEIGHT = 640
+TO_THE_STORY = "[...document.querySelectorAll('a')].find(each => each.innerText.startsWith('User Metadata')).click()"
 COLUMNS = ("Status", "Workflow ID", "PartnerId", "OaidTokenId", "Step", "AttentionReason", "Start")
 
 
@@ -200,11 +202,13 @@ async def take(program: str, folder: Path, swagger: Path | None) -> None:
         columns = json.dumps({sandbox.engine.config.temporal_namespace: [{"label": each} for each in COLUMNS]})
         await asyncio.sleep(SETTLES)
         await browser.evaluate(f"localStorage.setItem('namespace-workflow-table-columns', {json.dumps(columns)})")
-        await browser.picture(listed, "loan-2026-0041", "temporal-list.png", height=420)
+        await browser.picture(listed, "loan-2026-0041", "temporal-list.png", height=560)
         for name, operation in pages.items():
             await browser.picture(
-                f"{ui}/workflows/{quote(operation, safe='')}", "Event History", f"workflow-{name}.png"
+                f"{ui}/workflows/{quote(operation, safe='')}", "User Metadata", f"workflow-{name}.png"
             )
+            await browser.evaluate(TO_THE_STORY)
+            await browser.shoot("asks to", f"workflow-{name}.png", STORY_HEIGHT)
         await _api_docs(browser, f"{api}/docs", swagger)
 
 
