@@ -166,7 +166,7 @@ class Settings(DatabaseSettings):
     key_mode: Literal["live", "sandbox"] = "live"
     key_pepper: SecretStr | None = None
     sealing_key: Annotated[SecretStr, AfterValidator(_sealing_key)] | None = None
-    """32 bytes in hex, which seal at rest the secrets that must be used again: of signed requests. Nothing can be signed without."""
+    """32 bytes in hex, which seal at rest the secrets that must be used again: of signed requests and of webhooks. There are neither without it."""
 
     rate_limit_url: Annotated[SecretStr, AfterValidator(_valkey_url)] | None = None
     """``valkey://…``, or ``valkeys://…`` over TLS: what all API processes count requests in. Where it is not set, or away, each process counts by itself."""
