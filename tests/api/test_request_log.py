@@ -16,6 +16,7 @@ from api.administration import revoke_key
 from api.app import create_app
 from api.keys import new_key
 from api.request_rows import BODY_BYTES
+from models.ids import new_id
 from models.redaction import GONE
 from models.statuses import PartnerStatus
 from models.tables.partners import Partner
@@ -145,11 +146,11 @@ async def test_the_answer_to_a_bug_is_kept(desk: Desk) -> None:
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://engine") as http:
-            answer = await http.get("/v1/grants", headers=desk.auth())
+            answer = await http.delete(f"/v1/grants/{new_id('grant')}", headers=desk.auth())
     found = problem(answer, 500, "internal_error")
     row = await newest(desk)
     assert (row.status, row.code, row.trace_id) == (500, "internal_error", found["trace_id"])
-    assert (row.partner_id, row.route) == ("acme", "/v1/grants")
+    assert (row.partner_id, row.route) == ("acme", "/v1/grants/{grant_id}")
 
 
 def break_routes(app: FastAPI) -> None:

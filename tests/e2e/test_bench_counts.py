@@ -5,8 +5,9 @@ from pathlib import Path
 from bench.counts import COMMITS, COUNTED_LINES, EVENTS, measure_costs
 from bench.world import open_world
 
-A_THIRD_LEG = 6
-"""A payoff has a leg more than a borrow, its residue: a wait of three events with a workflow task of three."""
+A_THIRD_LEG = 8
+"""A payoff has a leg more than a borrow, its residue: a wait of three events with a workflow task of three. And two events say
+in Temporal's lists whose it is and how it ended, for which a borrow had room."""
 ROUND_TRIPS_NOW, REQUESTS_NOW = 175, 22
 """Above the aims of the design; `make bench ARGS=counts` shows where they go. To be lowered with the figures, never raised."""
 

@@ -30,8 +30,13 @@ from tests.faults.asking import NOT_DECIDED, Request
 from tests.workflows.moments import is_completed, leg_is
 from tests.workflows.test_sweep import swept
 
-pytestmark = pytest.mark.filterwarnings("ignore:Cannot find activity to cancel")
-"""The SDK warns where a run is deleted just as its step ends; as an error that would end the worker."""
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Cannot find activity to cancel"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.timeout(400),
+]
+"""Temporal deletes when it gets to it, which on a busy machine takes a minute for each of the deletions. A connection that was being made when an
+application closed may be closed by the collector alone. The SDK warns where a run is deleted just as its step ends; as an error that would end the worker."""
 
 AMOUNT = 1_000 * USD
 REQUESTS = 1_000
@@ -84,7 +89,7 @@ async def delete_history(engine: Engine, workflow_id: str) -> bool:
     execution = WorkflowExecution(workflow_id=workflow_id, run_id=run_id)
     deletion = DeleteWorkflowExecutionRequest(namespace=engine.temporal.namespace, workflow_execution=execution)
     await engine.temporal.workflow_service.delete_workflow_execution(deletion)
-    await until(partial(is_gone, engine, workflow_id, run_id))
+    await until(partial(is_gone, engine, workflow_id, run_id), PATIENCE_SECONDS)
     return True
 
 

@@ -37,7 +37,8 @@ def refusal(request: pytest.FixtureRequest) -> type[Refused]:
 
 def test_every_leaf_is_found() -> None:
     """The document of the API and the table of the docs leave none out, name no branch, and nothing that only operators meet."""
-    assert sorted(REFUSALS, key=str) == sorted(set(leaves(Refused)) - set(leaves(OrderRefused)), key=str)
+    ours = {leaf for leaf in leaves(Refused) if leaf.__module__.startswith("models.")}
+    assert sorted(REFUSALS, key=str) == sorted(ours - set(leaves(OrderRefused)), key=str)
 
 
 def test_codes_are_unique() -> None:
