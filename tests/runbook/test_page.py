@@ -69,8 +69,8 @@ def reasons(path: Path) -> Iterator[str]:
             texts = [node.value]
         for text in texts:
             if isinstance(text, ast.JoinedStr):
-                parts = [part.value.strip() for part in text.values if isinstance(part, ast.Constant)]
-                yield max((str(part) for part in parts), key=len).partition(",")[0].rstrip(":")
+                parts = [str(part.value).strip() for part in text.values if isinstance(part, ast.Constant)]
+                yield max(parts, key=len).partition(",")[0].rstrip(":")
 
 
 def test_every_block_of_shell_is_tried() -> None:

@@ -34,7 +34,9 @@ async def test_the_key_moves_to_another_file(build_engine: BuildEngine, tmp_path
                 await until(sent)
             second = await engine.borrow(other)
         keystore = tmp_path / "keystore.json"
-        keystore.write_text(json.dumps(Account.encrypt(engine.signer_file.read_text(), PASSPHRASE, iterations=2)))
+        keystore.write_text(
+            json.dumps(Account.encrypt(bytes.fromhex(engine.signer_file.read_text()), PASSPHRASE, iterations=2))
+        )
         keystore.chmod(0o600)
         engine.signer_file.unlink()
         signer = load_signer(
