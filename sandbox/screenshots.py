@@ -208,7 +208,7 @@ async def take(program: str, folder: Path, swagger: Path | None) -> None:
                 f"{ui}/workflows/{quote(operation, safe='')}", "User Metadata", f"workflow-{name}.png"
             )
             await browser.evaluate(TO_THE_STORY)
-            await browser.shoot("asks to", f"workflow-{name}.png", STORY_HEIGHT)
+            await browser.shoot("Current Details", f"workflow-{name}.png", STORY_HEIGHT)
         await _api_docs(browser, f"{api}/docs", swagger)
 
 
