@@ -57,7 +57,7 @@ def full(chosen: Sequence[str]) -> Plan:
         chosen,
         decisions=Scale(rounds=3, borrows=150, concurrency=32, unloaded=100),
         loans=Scale(rounds=3, borrows=200, concurrency=32),
-        tracing=Scale(rounds=3, borrows=150, concurrency=32),
+        tracing=Scale(rounds=3, borrows=100, concurrency=32),
         steps_rounds=5,
         steps_number=200,
         grown=1_000_000,

@@ -1,8 +1,8 @@
-"""Bench 8: what tracing costs of end-to-end throughput: on, with a receiver that is away, and off, in turns."""
+"""Bench 8: what tracing costs of end-to-end throughput: on, of every request, with a receiver that is away, and off, in turns."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -20,8 +20,9 @@ from sandbox.services.process import Process, ensured
 from settings import ENV_PREFIX, Settings
 
 AIM = Decimal("0.9")
-RECEIVER, ENDPOINT = "receiver", f"{ENV_PREFIX}OTLP_ENDPOINT"
-SIDES = 3
+RECEIVER, ENDPOINT, PERCENT = "receiver", f"{ENV_PREFIX}OTLP_ENDPOINT", f"{ENV_PREFIX}TRACE_PERCENT"
+SIDES = 4
+EVERY = 100
 
 
 def lines_for(scale: Scale) -> int:
@@ -31,19 +32,21 @@ def lines_for(scale: Scale) -> int:
 
 @dataclass
 class TracedSide:
-    """The engine, started anew for each of its turns, with its spans sent to ``endpoint``."""
+    """The engine, started anew for each of its turns, with its spans sent to ``endpoint``; ``percent`` if not the default."""
 
     world: World
     endpoint: str | None
     receiver: Mapping[str, Process]
+    percent: int | None = None
     side: EngineSide | None = None
 
     @asynccontextmanager
     async def on_turn(self) -> AsyncIterator[None]:
         variables = self.world.engine.variables
-        variables.pop(ENDPOINT, None)
-        if self.endpoint is not None:
-            variables[ENDPOINT] = self.endpoint
+        for name, value in ((ENDPOINT, self.endpoint), (PERCENT, self.percent)):
+            variables.pop(name, None)
+            if value is not None:
+                variables[name] = str(value)
         async with open_client() as http, EngineSide.running(self.world, http) as self.side:
             await self.side.burst(WARM_UP, WARM_UP)
             yield
@@ -93,19 +96,21 @@ async def tracing(world: World, scale: Scale, report: Report) -> None:
         receiver = await opened.enter_async_context(_receiving(world))
         nobody = opened.enter_context(leased_port())
         counted = {RECEIVER: receiver.process}
-        on, away, off = (
+        on, every, away, off = (
             Rounds(TracedSide(world, receiver.endpoint, counted)),
+            Rounds(TracedSide(world, receiver.endpoint, counted, EVERY)),
             Rounds(TracedSide(world, f"http://{LOOPBACK}:{nobody}", counted)),
             Rounds(TracedSide(world, None, counted)),
         )
         for _ in range(scale.rounds):
-            for rounds in (on, away, off):
+            for rounds in (on, every, away, off):
                 await _turn(rounds, world, scale)
         spans = receiver.spans
-    report.figures([_figure("tracing on", on, off), _figure("receiver away", away, off)], beside="off")
-    report.figures([spent_figure(on, off)], beside="off")
-    report.note(f"{spans / (on.number + scale.rounds * WARM_UP):.0f} spans of each loan were received")
-    for title, rounds in (("on", on), ("away", away), ("off", off)):
+    all_of_them = replace(_figure("of every request", every, off), aim="", met=None)
+    figures = [_figure("tracing on", on, off), all_of_them, _figure("receiver away", away, off)]
+    report.figures([*figures, spent_figure(on, off)], beside="off")
+    report.note(f"{spans} spans were received")
+    for title, rounds in (("on", on), ("of every request", every), ("away", away), ("off", off)):
         rounds.tell_spent(report, f"CPU time of one loan, tracing {title}")
 
 

@@ -87,8 +87,8 @@ class Demo:
 
 
 def settings(otlp: str | None) -> dict[str, str]:
-    """Those of the engine that the command line gives, by their names without ENGINE_."""
-    return {} if otlp is None else {"OTLP_ENDPOINT": otlp}
+    """Those of the engine that the command line gives, by their names without ENGINE_. A demo traces every request."""
+    return {} if otlp is None else {"OTLP_ENDPOINT": otlp, "TRACE_PERCENT": "100"}
 
 
 async def run(demo: Demo) -> int:

@@ -35,7 +35,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @pytest_asyncio.fixture(scope="module")
 async def running(site: Site, receiver: Receiver) -> AsyncIterator[Running]:
-    async with open_running(site, OTLP_ENDPOINT=receiver.endpoint) as running:
+    async with open_running(site, OTLP_ENDPOINT=receiver.endpoint, TRACE_PERCENT="100") as running:
         await running.processes.start(LOANS, role="loans")
         await running.processes.start(LANE, role="lane")
         await start_and_fund(running, API)

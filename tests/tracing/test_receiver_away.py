@@ -13,7 +13,7 @@ STOPS_WITHIN = timedelta(seconds=30)
 async def test_a_receiver_that_is_away_stops_nothing(site: Site) -> None:
     """A borrow becomes a loan, and the processes stop as soon as they are told to."""
     with leased_port(None) as nobody:
-        async with open_running(site, OTLP_ENDPOINT=f"http://127.0.0.1:{nobody}") as running:
+        async with open_running(site, OTLP_ENDPOINT=f"http://127.0.0.1:{nobody}", TRACE_PERCENT="100") as running:
             await start_and_fund(running, API, WORKER)
             answer = await running.engine.borrow(await running.engine.new_borrower())
             done = await running.finishes(answer.json()["operation_id"])
