@@ -15,12 +15,14 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
-from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
+from opentelemetry.metrics import NoOpMeter
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, Sampler, SamplingResult, TraceIdRatioBased
 from opentelemetry.trace import Link, SpanKind
 from opentelemetry.util.types import Attributes
+from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.types import Scope
 from temporalio.client import Plugin
@@ -109,13 +111,24 @@ class Tracing:
     def watch_database(self, database: AsyncEngine) -> None:
         """Statements become spans, with their text and without their values."""
         if self._on:
-            SQLAlchemyInstrumentor().instrument(
-                engine=database.sync_engine, tracer_provider=self._provider, skip_dep_check=True
-            )
+            connections = NoOpMeter(__name__).create_up_down_counter("connections")
+            _TracedStatements(self._provider.get_tracer(__name__), database.sync_engine, connections)  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
         if self._on:
             self._provider.shutdown()
+
+
+class _TracedStatements(EngineTracer):
+    """A statement of nobody's trace, such as a poll for work, costs nothing; the contrib package would prepare its span."""
+
+    def _before_cur_exec(  # noqa: PLR0917 - SQLAlchemy's signature
+        self, conn: Connection, cursor: object, statement: str, params: object, context: object, executemany: bool
+    ) -> tuple[str, object]:
+        if not trace.get_current_span().is_recording():
+            return statement, params
+        traced: tuple[str, object] = super()._before_cur_exec(conn, cursor, statement, params, context, executemany)  # type: ignore[no-untyped-call]
+        return traced
 
 
 class _Requests(Sampler):
