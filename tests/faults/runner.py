@@ -13,6 +13,8 @@ from tests.faults.grounds import Grounds
 from tests.faults.results import ROOT, Record, Result
 
 PART_LIMIT = timedelta(minutes=20)
+RENEWED_AFTER = timedelta(minutes=5)
+"""Servers keep all they have seen in memory, Anvil above all: gigabytes in a quarter of an hour."""
 UNKNOWN_SECONDS = 30
 """What a part is taken to last while none of its campaign has ever run."""
 
@@ -65,15 +67,19 @@ async def run_plan(plan: Plan, record: Record, *, already: int = 0) -> int:
 
 
 class _Shared:
-    """The servers of this process. A part that broke a promise leaves them in doubt, so the next one gets new ones."""
+    """The servers of this process, new ones now and then, and after a part that broke a promise, which leaves them in doubt."""
 
     def __init__(self) -> None:
         self._stack = AsyncExitStack()
         self._grounds: Grounds | None = None
+        self._opened = 0.0
 
     async def grounds(self) -> Grounds:
+        if time.monotonic() - self._opened > RENEWED_AFTER.total_seconds():
+            await self.close()
         if self._grounds is None:
             self._grounds = await self._stack.enter_async_context(Grounds.open())
+            self._opened = time.monotonic()
         return self._grounds
 
     async def close(self) -> None:
