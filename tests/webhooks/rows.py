@@ -12,7 +12,7 @@ from typing import Any
 
 from models.statuses import EventType
 from tests.replay.paths import PATHS, Path, Walk
-from tests.webhooks import walks
+from tests.webhooks.walks import beside, borrows, repayments
 
 REJECTED, FAILED = EventType.LOAN_REJECTED, EventType.LOAN_FAILED
 DELAYED, REVERSED = EventType.LOAN_DELAYED, EventType.LOAN_REVERSED
@@ -47,28 +47,28 @@ BORROW: Mapping[str, Sequence[Way]] = MappingProxyType(
     {
         "key, scope, grant, credit line, limits, fee": [
             saved("borrow-refused", REJECTED),
-            way(walks.borrow_without_a_grant, REJECTED),
-            way(walks.borrow_above_the_limit, REJECTED),
+            way(borrows.borrow_without_a_grant, REJECTED),
+            way(borrows.borrow_above_the_limit, REJECTED),
         ],
         "partner suspended, key or grant revoked, cancel asked before PREPARED": [
             saved("borrow-given-up", FAILED),
             saved("borrow-cancelled", FAILED),
-            way(walks.borrow_of_a_suspended_partner, FAILED),
-            way(walks.borrow_with_a_revoked_key, FAILED),
-            way(walks.borrow_on_a_revoked_grant, FAILED),
+            way(borrows.borrow_of_a_suspended_partner, FAILED),
+            way(borrows.borrow_with_a_revoked_key, FAILED),
+            way(borrows.borrow_on_a_revoked_grant, FAILED),
         ],
         "simulation of `borrow` reverts": [saved("borrow-failed", FAILED)],
-        "`borrow` sent, outcome unknown": [way(walks.borrow_unknown, BORROWED)],
+        "`borrow` sent, outcome unknown": [way(borrows.borrow_unknown, BORROWED)],
         "`borrow` FINAL_REVERTED / CANCELLED": [
             saved("borrow-reverted", FAILED),
-            way(walks.borrow_cancelled_on_chain, FAILED),
+            way(borrows.borrow_cancelled_on_chain, FAILED),
         ],
-        "`borrow` HELD": [way(walks.borrow_held, DELAYED, BORROWED)],
+        "`borrow` HELD": [way(borrows.borrow_held, DELAYED, BORROWED)],
         "recording a FINAL borrow": [
-            way(walks.borrow_recorded_late, BORROWED),
+            way(borrows.borrow_recorded_late, BORROWED),
             saved("borrow-run-again", BORROWED),
         ],
-        "`settle` can still succeed": [way(walks.borrow_settled_late, BORROWED)],
+        "`settle` can still succeed": [way(borrows.borrow_settled_late, BORROWED)],
         "settle deadline passed": [
             saved("borrow-reviewed", DELAYED, BORROWED),
             saved("borrow-undone-by-an-operator", DELAYED, REVERSED),
@@ -77,7 +77,7 @@ BORROW: Mapping[str, Sequence[Way]] = MappingProxyType(
         "`unwind` fails too": [saved("borrow-unwind-retried", DELAYED, REVERSED)],
         "recording after a FINAL settle": [
             saved("borrow-active", BORROWED),
-            way(walks.payout_recorded_late, BORROWED),
+            way(borrows.payout_recorded_late, BORROWED),
         ],
         "webhook": [saved("borrow-active", BORROWED, failures=1)],
     }
@@ -87,28 +87,28 @@ REPAY: Mapping[str, Sequence[Way]] = MappingProxyType(
     {
         "validation, amount above the debt, no funding (pull)": [
             saved("repay-refused", REPAYMENT_REJECTED),
-            way(walks.repay_without_funding, REPAYMENT_REJECTED),
+            way(repayments.repay_without_funding, REPAYMENT_REJECTED),
         ],
         "the same with proof": [saved("repay-proof-rejected", REPAYMENT_REJECTED)],
         "proof not found": [saved("repay-proof-not-found", REPAYMENT_REJECTED)],
         "any leg HELD, or past its deadline": [
-            way(walks.collect_held, REPAYMENT_DELAYED, APPLIED),
-            way(walks.repay_held, REPAYMENT_DELAYED, APPLIED),
-            way(walks.residue_held, REPAYMENT_DELAYED, APPLIED, REPAID),
-            way(walks.refund_held, REPAYMENT_DELAYED, REFUNDED),
-            way(walks.repay_late, REPAYMENT_DELAYED, APPLIED, leg_patience=timedelta(seconds=2)),
+            way(repayments.collect_held, REPAYMENT_DELAYED, APPLIED),
+            way(repayments.repay_held, REPAYMENT_DELAYED, APPLIED),
+            way(repayments.residue_held, REPAYMENT_DELAYED, APPLIED, REPAID),
+            way(repayments.refund_held, REPAYMENT_DELAYED, REFUNDED),
+            way(repayments.repay_late, REPAYMENT_DELAYED, APPLIED, leg_patience=timedelta(seconds=2)),
         ],
         "`collect` reverts": [
             saved("repay-collect-failed", REPAYMENT_FAILED),
-            way(walks.repay_collect_reverted, REPAYMENT_FAILED),
-            way(walks.repay_given_up, REPAYMENT_FAILED),
+            way(repayments.repay_collect_reverted, REPAYMENT_FAILED),
+            way(repayments.repay_given_up, REPAYMENT_FAILED),
         ],
-        "`collect` unknown": [way(walks.repay_collect_unknown, APPLIED)],
+        "`collect` unknown": [way(repayments.repay_collect_unknown, APPLIED)],
         "`repay` reverts after collection": [saved("repay-refunded", REFUNDED)],
         "debt fell meanwhile": [
-            way(walks.repay_while_the_user_repays_a_part, APPLIED),
-            way(walks.repay_while_the_user_repays_all, REFUNDED, REPAID),
-            way(walks.repay_while_the_loan_is_liquidated, REFUNDED),
+            way(repayments.repay_while_the_user_repays_a_part, APPLIED),
+            way(repayments.repay_while_the_user_repays_all, REFUNDED, REPAID),
+            way(repayments.repay_while_the_loan_is_liquidated, REFUNDED),
         ],
         "`refund` fails": [saved("repay-refund-retried", REPAYMENT_DELAYED, REFUNDED)],
         "all good": [
@@ -123,9 +123,9 @@ REPAY: Mapping[str, Sequence[Way]] = MappingProxyType(
 
 BESIDE: Mapping[str, Sequence[Way]] = MappingProxyType(
     {
-        "the user repays directly": [way(walks.loan_repaid_by_its_user, BORROWED, REPAID)],
-        "default": [way(walks.loan_defaulted, BORROWED, DEFAULTED)],
-        "liquidation": [way(walks.loan_liquidated, BORROWED, DEFAULTED, LIQUIDATED)],
-        "installments": [way(walks.installment_due_and_missed, BORROWED, DUE, MISSED)],
+        "the user repays directly": [way(beside.loan_repaid_by_its_user, BORROWED, REPAID)],
+        "default": [way(beside.loan_defaulted, BORROWED, DEFAULTED)],
+        "liquidation": [way(beside.loan_liquidated, BORROWED, DEFAULTED, LIQUIDATED)],
+        "installments": [way(beside.installment_due_and_missed, BORROWED, DUE, MISSED)],
     }
 )
