@@ -235,8 +235,8 @@ def _attempt(asked: AttemptDelivery, answer: Answer) -> WebhookAttempt:
 
 
 def _traceparent(trace_id: str | None) -> str:
-    """Of the trace in which the event happened; the span is this request's own."""
+    """Of the trace in which the event happened; the span is this request's own, where that trace is told here."""
     span = otel.get_current_span().get_span_context()
-    if span.is_valid:
+    if span.is_valid and trace_id in (None, otel.format_trace_id(span.trace_id)):
         return f"00-{otel.format_trace_id(span.trace_id)}-{otel.format_span_id(span.span_id)}-{span.trace_flags:02x}"
     return f"00-{trace_id or secrets.token_hex(16)}-{secrets.token_hex(8)}-01"

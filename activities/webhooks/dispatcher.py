@@ -26,6 +26,7 @@ from models.messages.webhooks import Delivery
 from models.statuses import DeliveryState
 from models.tables.session import Transaction
 from models.tables.webhooks import WebhookDelivery
+from models.traces import under
 
 CHANNEL: Final = "webhooks"
 BATCH: Final = 500
@@ -81,9 +82,9 @@ WITH due AS (
     WHERE endpoint.state <> 'DELETED'
 )
 UPDATE webhook_deliveries delivery SET look_at = now() + make_interval(secs => :claim)
-FROM due JOIN events ON events.id = due.event_id
+FROM due JOIN events ON events.id = due.event_id LEFT JOIN operations ON operations.id = events.operation_id
 WHERE delivery.event_id = due.event_id AND delivery.endpoint_id = due.endpoint_id
-RETURNING delivery.event_id, delivery.endpoint_id, delivery.round, events.type = 'ping' AS once
+RETURNING delivery.event_id, delivery.endpoint_id, delivery.round, events.type = 'ping' AS once, operations.traceparent
 """)
 
 _NOW_RUNS = text("""
@@ -109,6 +110,14 @@ FROM due JOIN events ON events.id = due.event_id
 WHERE delivery.event_id = due.event_id AND delivery.endpoint_id = due.endpoint_id
 RETURNING delivery.event_id, delivery.endpoint_id, delivery.round, events.type = 'ping' AS once, delivery.state
 """)
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """``traceparent`` is that of the request whose operation the event tells of."""
+
+    delivery: Delivery
+    traceparent: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,17 +186,18 @@ class Dispatcher:
         limits = {"untried": UNTRIED, "of_each": OF_EACH, "claim": CLAIM.total_seconds()}
         async with self._transaction() as session:
             rows = (await session.execute(_CLAIM, limits)).all()
-        deliveries = [_delivery(row) for row in rows]
-        started = await _each(deliveries, self._start)
+        due = [_Due(_delivery(row), row.traceparent) for row in rows]
+        started = await _each(due, self._start)
         async with self._transaction() as session:
-            await session.execute(_NOW_RUNS, _columns(started))
+            await session.execute(_NOW_RUNS, _columns([each.delivery for each in started]))
         return len(started)
 
-    async def _start(self, delivery: Delivery) -> None:
+    async def _start(self, due: _Due) -> None:
         """Once, by its id, however often this is repeated. The round before is ended, where its workflow still waits."""
+        delivery = due.delivery
         if (before := delivery.round_before) is not None:
             await self._cancel(before)
-        with suppress(WorkflowAlreadyStartedError):
+        with under(due.traceparent), suppress(WorkflowAlreadyStartedError):
             await self._temporal.start_workflow(
                 self._workflow,
                 delivery,
