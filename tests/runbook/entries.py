@@ -24,8 +24,9 @@ from tests.runbook.page import PAGE, ROOT, named_tests, rows, typed
 OPERATING = ("retry", "cancel", "resolve-hold", "pause-signer", "resume-signer", "close-incident")
 SEEN_BY = "review"
 """Shows every one of them; the page says so once for a whole table."""
+NOBODY = "no test that tries it"
 _PROGRAMS = ("python ", "temporal ", "pg_isready", "curl ", "GET ", "POST ", "PATCH ")
-_TABLES = ("Operations under review", "Incidents")
+TABLES = ("Operations under review", "Incidents")
 _QUOTED = re.compile(r"`([^`]+)`")
 _ALERT = re.compile(r"^### (\w+)\n(.*?)(?=^#|\Z)", re.MULTILINE | re.DOTALL)
 
@@ -53,7 +54,7 @@ def _command(words: str) -> str | None:
 
 @cache
 def entries() -> tuple[Entry, ...]:
-    of_tables = [Entry(row.split("|")[1].strip(), row) for table in _TABLES for row in rows(table)[1:]]
+    of_tables = [Entry(row.split("|")[1].strip(), row) for table in TABLES for row in rows(table)[1:]]
     _, _, alerts = PAGE.partition("\n## Alerts\n")
     _, _, refusals = PAGE.partition("\n| it says |")
     of_tables += [Entry(row.split("|")[1].strip(), row) for row in refusals.split("\n\n")[0].splitlines()[2:]]
@@ -62,9 +63,13 @@ def entries() -> tuple[Entry, ...]:
 
 def entry(title: str) -> Entry:
     """The one whose title is this; else the only one whose title has these words."""
-    whole = [each for each in entries() if each.title == title]
-    (found,) = whole or [each for each in entries() if title in each.title]
+    (found,) = _meant(title)
     return found
+
+
+def _meant(title: str) -> list[Entry]:
+    whole = [each for each in entries() if each.title == title]
+    return whole or [each for each in entries() if title in each.title]
 
 
 @dataclass(frozen=True)
@@ -112,23 +117,14 @@ def trying(*titles: str) -> Tried:
 
 
 def untried(of: Entry) -> AbstractSet[str]:
-    """Which of its commands no test types that it names and that says to try it; a word, where there is no such test."""
-    tests = [function for path, name in named_tests(of.text) for function in _functions(path, name)]
-    trying_it = [strings for strings in map(_strings, tests) if any(_is_of(of, title) for title in strings)]
-    if not trying_it:
-        return {"any test that tries it"}
-    return of.commands - set().union(*trying_it) - {SEEN_BY} | ({SEEN_BY} if _unseen(of, trying_it) else set())
-
-
-def _unseen(of: Entry, trying_it: list[AbstractSet[str]]) -> bool:
-    return SEEN_BY in of.commands and not any(SEEN_BY in strings for strings in trying_it)
+    """Which of its commands no test types that it names and that says to try it; ``NOBODY``, where there is no such test."""
+    functions = [each for path, name in named_tests(of.text) for each in _functions(path, name)]
+    typed_by = [_strings(each) for each in functions if any(_is_of(of, title) for title in _titles(each))]
+    return of.commands - set().union(*typed_by) if typed_by else {NOBODY}
 
 
 def _is_of(of: Entry, title: str) -> bool:
-    try:
-        return entry(title) == of
-    except ValueError:
-        return False
+    return any(each.title == of.title for each in _meant(title))
 
 
 @cache
@@ -138,13 +134,18 @@ def _tree(path: str) -> ast.Module:
 
 def _functions(path: str, name: str) -> Iterator[ast.AST]:
     for node in ast.walk(_tree(path)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name and _calls_trying(node):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:
             yield node
 
 
-def _calls_trying(function: ast.AST) -> bool:
-    calls = [node.func for node in ast.walk(function) if isinstance(node, ast.Call)]
-    return any(isinstance(called, ast.Name) and called.id == trying.__name__ for called in calls)
+def _titles(function: ast.AST) -> AbstractSet[str]:
+    """What it says to try."""
+    calls = [node for node in ast.walk(function) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    return {title for call in calls if _name(call) == trying.__name__ for title in _strings(call)}
+
+
+def _name(call: ast.Call) -> str:
+    return call.func.id if isinstance(call.func, ast.Name) else ""
 
 
 def _strings(function: ast.AST) -> AbstractSet[str]:
