@@ -8,12 +8,13 @@ from sqlalchemy import make_url
 
 from api.administration import create_administrator, issue_admin_key
 from models.tables.partners import Partner
+from sandbox.engine import API
 from tests.chain.world import USD
 from tests.engine import Engine, until
 from tests.faults.processes import Running
 from tests.faults.test_away import bring_back, what_it_says
 from tests.metrics.scraping import scrape
-from tests.metrics.test_processes import API, BACK_SECONDS, LANE, LOANS, Told, told
+from tests.metrics.test_processes import BACK_SECONDS, LANE, LOANS, Told, told
 from tests.runbook.entries import trying
 from tests.runbook.states import at_work, figure
 
