@@ -3,11 +3,16 @@
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
+import yaml
 
 import operate
 from models.statuses import IncidentKind
 from tests.engine import Engine
+from tests.runbook.entries import NOBODY, TABLES, Entry, entries, entry, untried
 from tests.runbook.page import (
     OPERATORS,
     PAGE,
@@ -23,14 +28,46 @@ from tests.runbook.page import (
 )
 
 ASKING = ("report", "ask", "_ask")
-WORDS = 8
-"""Characters of a reason that are its own words, and not what it is about."""
+RULES = ROOT / "ops" / "prometheus" / "alerts.yml"
+REFUSALS = 2
+"""Of a command, that the page explains."""
 
 
 def test_every_test_that_is_named_is_there() -> None:
     """A renamed test would leave an entry that nobody tries."""
     missing = [f"{path}::{name}" for path, name in named_tests() if name not in functions_in(path)]
     assert missing == []
+
+
+@pytest.mark.parametrize("of", entries(), ids=lambda of: of.title)
+def test_an_entry_names_a_test_that_types_what_it_prints(of: Entry) -> None:
+    """An entry that nobody carried out, or one with a command that its tests leave out, fails here."""
+    assert untried(of) == set()
+
+
+def test_every_alert_is_an_entry() -> None:
+    """Each rule of Prometheus has one here, and nothing else has."""
+    (group,) = yaml.safe_load(RULES.read_text())["groups"]
+    alerts = {rule["alert"] for rule in group["rules"]}
+    assert {of.title for of in entries() if of.title in alerts} == alerts
+    assert len(entries()) == len(alerts) + sum(len(rows(heading)) - 1 for heading in TABLES) + REFUSALS
+
+
+def test_an_entry_that_nobody_tries_is_seen() -> None:
+    """One without a test, one whose test tries another entry, and one with a command that its test leaves out."""
+    held = entry("SignerPaused")
+    named = "`tests/runbook/test_commands.py::test_pause_and_resume`"
+    assert untried(held) == set()
+    assert untried(replace(held, text="`retry`")) == {NOBODY}
+    assert untried(replace(entry("LegHeld"), text=named)) == {NOBODY}
+    more = held.text + " `python operate.py cancel OPERATION`"
+    assert untried(replace(held, text=more)) == {"cancel"}
+
+
+def test_every_procedure_names_its_test() -> None:
+    """Each part of the page but the first, and the alerts, whose entries each name their own."""
+    parts = PAGE.split("\n## ")[1:]
+    assert [part.splitlines()[0] for part in parts if not named_tests(part)] == []
 
 
 def test_every_command_has_a_line_and_each_line_is_one() -> None:
