@@ -204,6 +204,15 @@ WEBHOOK_OLDEST = _gauge(
     "Since the oldest of them was asked for.",
     "state",
 )
+EVENTS_WAITING = _gauge(
+    "loan_engine_events_waiting",
+    Teller.COLLECTOR,
+    "events",
+    "Events of partners that no dispatcher has come upon yet, so that it is not known whose deliveries they make.",
+)
+EVENT_OLDEST = _gauge(
+    "loan_engine_event_oldest_seconds", Teller.COLLECTOR, "seconds", "Since the oldest of them was written."
+)
 WEBHOOK_TRIES = _counter(
     "loan_engine_webhook_tries_total",
     Teller.COLLECTOR,

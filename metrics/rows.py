@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from metrics import catalogue
 from metrics.samples import Sample
 from metrics.sums import by_word, read_decisions, read_durations, read_flows
-from metrics.webhooks import read_deliveries
+from metrics.webhooks import read_deliveries, read_events
 from models.statuses import (
     LIVE_STATES,
     TERMINAL_LOAN_STATUSES,
@@ -155,4 +155,5 @@ SOURCES: tuple[Source, ...] = (
     read_decisions,
     read_durations,
     read_deliveries,
+    read_events,
 )

@@ -32,6 +32,12 @@ _WAITING = text(
     FROM webhook_deliveries WHERE look_at IS NOT NULL AND state <> 'PENDING' AND state = 'RUNNING'
     """
 )
+_EVENTS = text(
+    """
+    SELECT count(*), extract(epoch FROM clock_timestamp() - min(created_at))
+    FROM events WHERE fanned_out_at IS NULL AND partner_id IS NOT NULL
+    """
+)
 _NOW = text("SELECT clock_timestamp()")
 _TRIES = text("SELECT id, status / 100 AS class FROM webhook_attempts WHERE id >= :since ORDER BY id LIMIT :most")
 
@@ -43,6 +49,11 @@ async def read_deliveries(session: AsyncSession) -> Sequence[Sample]:
         samples.append(Sample(catalogue.WEBHOOK_OLDEST, oldest or Decimal(), (state,)))
     assert {each.labels[0] for each in samples} == OPEN_DELIVERIES  # noqa: S101 - a new state must be asked for above
     return samples
+
+
+async def read_events(session: AsyncSession) -> Sequence[Sample]:
+    count, oldest = (await session.execute(_EVENTS)).one()
+    return [Sample(catalogue.EVENTS_WAITING, count), Sample(catalogue.EVENT_OLDEST, oldest or Decimal())]
 
 
 class WebhookTries:

@@ -40,6 +40,7 @@ WELL: Mapping[str, str] = {
     'loan_engine_decision_seconds_bucket{kind="BORROW",le="+Inf"}': "0+100x60",
     "loan_engine_rate_limits_local": "0x60",
     'loan_engine_webhook_oldest_seconds{state="PENDING"}': "10x60",
+    "loan_engine_event_oldest_seconds": "1x60",
     'loan_engine_limit_base_units{partner="P",limit="daily"}': "100x60",
     'loan_engine_limit_used_base_units{partner="P",limit="daily"}': "50x60",
 }
@@ -78,5 +79,6 @@ FIRING: tuple[tuple[str, Mapping[str, str | None]], ...] = (
     ("MetricsAbsent", {"loan_engine_state_collector": "0x60"}),
     ("MetricsAbsent", {'up{job="loan-engine-worker-lane"}': "0x60"}),
     ("WebhooksWaiting", {'loan_engine_webhook_oldest_seconds{state="PENDING"}': "3000+60x60"}),
+    ("WebhooksWaiting", {"loan_engine_event_oldest_seconds": "300+60x60"}),
     ("LimitNearlyUsed", {'loan_engine_limit_used_base_units{partner="P",limit="daily"}': "95x60"}),
 )

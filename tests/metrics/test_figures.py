@@ -24,7 +24,7 @@ from metrics.webhooks import WebhookTries
 from models.ids import new_id
 from models.statuses import IncidentKind, LoanStatus, TransactionState
 from models.tables.incident_book import open_incident
-from models.tables.operations import Operation
+from models.tables.operations import Event, Operation
 from models.tables.session import Transaction, open_database, transactions
 from models.tables.transactions import ChainSigner, ChainTransaction
 from models.tables.webhooks import WebhookAttempt, WebhookDelivery
@@ -183,7 +183,14 @@ async def test_each_try_of_a_webhook_is_told_once(transaction: Transaction) -> N
     found = told(registry)
     for outcome, count in {"2xx": 1, "5xx": 1, "none": 1, "4xx": 0}.items():
         assert found.get("loan_engine_webhook_tries_total", outcome=outcome) == count
+    async with transaction() as session:
+        unseen = await rows.new_event(session, operation, "loan.delayed")
+        unseen.created_at = hour_ago
+        happened = await session.get_one(Event, happened.id)
+        happened.fanned_out_at = hour_ago
     rows_told = await figures(transaction)
+    assert rows_told.one("loan_engine_events_waiting") == 1
+    assert 3600 <= rows_told.one("loan_engine_event_oldest_seconds") < 3700
     assert rows_told.get("loan_engine_webhook_deliveries", state="PENDING") == 1
     assert 3600 <= (rows_told.get("loan_engine_webhook_oldest_seconds", state="PENDING") or 0) < 3700
 

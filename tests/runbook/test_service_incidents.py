@@ -49,6 +49,7 @@ async def test_an_endpoint_that_fails_for_days(build_engine: BuildEngine, say: S
         )
         endpoint = made.json()["endpoint_id"]
         missed = await desk.event()
+        assert await figure(engine, "loan_engine_events_waiting") == 1
         await desk.failing_for(endpoint, timedelta(days=5))
         await has_waited_for_an_hour(desk, missed, endpoint)
         assert await figure(engine, "loan_engine_webhook_deliveries", state="PENDING") == 1
