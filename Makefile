@@ -54,10 +54,10 @@ check: install ## format, lint, types, layers, dependencies, contracts and migra
 	$(BIN)/python -m sandbox.events_page --check
 
 faults: install ## the seeded slice of every fault campaign, under five minutes
-	@$(BIN)/python -m tests.faults $(ARGS)
+	@$(BIN)/python -m tests.faults --jobs $(JOBS) $(ARGS)
 
 faults-full: install ## every fault campaign at its full figure, in parts that resume; writes docs/fault-report.md
-	@status=0; $(BIN)/python -m tests.faults --full $(ARGS) || status=$$?; \
+	@status=0; $(BIN)/python -m tests.faults --full --jobs $(JOBS) $(ARGS) || status=$$?; \
 	$(BIN)/python -m tests.planted --resume --jobs $(JOBS) || status=$$?; \
 	$(BIN)/python -m tests.faults --report; exit $$status
 

@@ -7,11 +7,14 @@ import argparse
 import asyncio
 import logging
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import structlog
 
 from tests.faults.campaigns import CAMPAIGNS
+from tests.faults.claims import Claims, run_side_by_side
 from tests.faults.results import Record, money_code_hash
 from tests.faults.runner import Plan, run_plan, say
 from tests.faults.summary import write_report
@@ -32,9 +35,13 @@ def main(arguments: Sequence[str]) -> int:
     if asked.list:
         _list(plan, left)
         return 0
+    if min(asked.jobs, len(left.steps)) > 1:
+        return run_side_by_side(arguments, asked.jobs)
     # The engine's own story is in the logs of its processes.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    return asyncio.run(run_plan(left, record, already=len(plan.steps) - len(left.steps)))
+    with tempfile.TemporaryDirectory(prefix="claims-") as own:
+        claims = Claims(asked.claims or Path(own))
+        return asyncio.run(run_plan(left, record, claims, already=len(plan.steps) - len(left.steps)))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -44,6 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", action="append", choices=names, help="this campaign; may be given again")
     parser.add_argument("--part", help="only the part of this name")
     parser.add_argument("--again", action="store_true", help="also what ended clean at this code already")
+    parser.add_argument("--jobs", type=int, default=1, help="so many parts beside each other, on servers of their own")
+    parser.add_argument("--claims", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--list", action="store_true", help="say what would run")
     parser.add_argument("--report", action="store_true", help="write docs/fault-report.md from the results")
     return parser

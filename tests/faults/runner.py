@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from tests.faults.campaign import Campaign, Part, Report
+from tests.faults.claims import Claims
 from tests.faults.grounds import Grounds
 from tests.faults.results import ROOT, Record, Result
 
@@ -49,17 +50,19 @@ class Plan:
         return replace(self, steps=[step for step in self.steps if not last.get(step.part, False)])
 
 
-async def run_plan(plan: Plan, record: Record, *, already: int = 0) -> int:
-    """Exit status 1 where a part had a breach."""
+async def run_plan(plan: Plan, record: Record, claims: Claims, *, already: int = 0) -> int:
+    """Runs what no other runner has claimed. Exit status 1 where a part of this one had a breach."""
     say(f"{len(plan.steps)} parts to run, {already} clean at this code already (money code {plan.code})")
     shared = _Shared()
     breached = 0
     try:
-        for number, step in enumerate(plan.steps):
+        for step in plan.steps:
+            if not claims.take(step.part):
+                continue
             result = await _run(step, shared, plan.code)
             record.append(result)
             breached += not result.clean
-            _say_result(result, plan.steps[number + 1 :], record)
+            _say_result(result, [each for each in plan.steps if not claims.taken(each.part)], record)
     finally:
         await shared.close()
     say("no breach" if breached == 0 else f"{breached} parts with breaches")
@@ -115,7 +118,7 @@ def _say_result(result: Result, left: Sequence[Step], record: Record) -> None:
     part, report = result.part, result.report
     say(
         f"{part.campaign} / {part.name}: {report.injections} injections, {report.operations} operations, "
-        f"{len(report.breaches)} breaches, {result.seconds} s; {len(left)} parts left, about {_estimate(left, record)}"
+        f"{len(report.breaches)} breaches, {result.seconds} s; {len(left)} parts left, {_estimate(left, record)} of work"
     )
     for line in (*report.notes, *report.breaches):
         say(f"    {line}")

@@ -1,12 +1,15 @@
 """The runner of campaigns: what it writes down, what it runs again, and that nothing it meets is passed over."""
 
+import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from tests.faults.campaign import Grounds, Part, Report
+from tests.faults.claims import Claims
 from tests.faults.results import Record, money_code_hash
 from tests.faults.runner import Plan, run_plan
 from tests.faults.summary import tried
@@ -43,7 +46,9 @@ def record(tmp_path: Path) -> Record:
 
 async def run(campaign: Scripted, record: Record, code: str = CODE) -> int:
     plan = Plan.of([campaign], full=True, part=None, code=code)
-    return await run_plan(plan.without(record.read()), record)
+    folder = record.path.parent / f"claims-{uuid4().hex}"
+    folder.mkdir(parents=True)
+    return await run_plan(plan.without(record.read()), record, Claims(folder))
 
 
 async def test_clean_parts_do_not_run_again(record: Record) -> None:
@@ -62,6 +67,15 @@ async def test_a_breach_fails_the_run_and_runs_again(record: Record) -> None:
     assert await run(campaign, record) == 1
     assert await run(campaign, record) == 1
     assert campaign.ran == ["one", "two", "one"]
+
+
+async def test_runners_beside_each_other_run_each_part_once(record: Record, tmp_path: Path) -> None:
+    """What one of them has claimed is left to it, whether it has ended or not."""
+    first, second, claims = Scripted(), Scripted(), Claims(tmp_path)
+    plans = [Plan.of([campaign], full=True, part=None, code=CODE) for campaign in (first, second)]
+    assert await asyncio.gather(*(run_plan(plan, record, claims) for plan in plans)) == [0, 0]
+    assert sorted(first.ran + second.ran) == ["one", "two"]
+    assert len(record.read()) == 2
 
 
 async def test_what_is_raised_is_a_breach(record: Record) -> None:
