@@ -6,7 +6,7 @@ operation's workflow is deleted: before it decided, while it runs, and after it 
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -42,6 +42,8 @@ AMOUNT = 1_000 * USD
 REQUESTS = 1_000
 HEAD_WAIT = timedelta(seconds=1)
 PATIENCE_SECONDS = 280
+ASKED_AGAIN_SECONDS = 5
+"""A server that cannot delete a run yet, since its end is not written everywhere, tries again ever later, up to minutes."""
 
 
 @dataclass
@@ -88,8 +90,10 @@ async def delete_history(engine: Engine, workflow_id: str) -> bool:
         return False
     execution = WorkflowExecution(workflow_id=workflow_id, run_id=run_id)
     deletion = DeleteWorkflowExecutionRequest(namespace=engine.temporal.namespace, workflow_execution=execution)
-    await engine.temporal.workflow_service.delete_workflow_execution(deletion)
-    await until(partial(is_gone, engine, workflow_id, run_id), PATIENCE_SECONDS)
+    while not await is_gone(engine, workflow_id, run_id):
+        with suppress(RPCError, TimeoutError):
+            await engine.temporal.workflow_service.delete_workflow_execution(deletion)
+            await until(partial(is_gone, engine, workflow_id, run_id), ASKED_AGAIN_SECONDS)
     return True
 
 

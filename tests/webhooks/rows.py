@@ -5,7 +5,7 @@ The rows are those of ``tests/workflows/rows.py``. A row that says that nobody i
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
@@ -26,12 +26,16 @@ APPLIED = EventType.REPAYMENT_APPLIED
 
 @dataclass(frozen=True)
 class Way:
-    """A walk, and every event of the operation that it returns. The receiver fails ``failures`` times at first."""
+    """A walk, and every event of the operation that it returns. The receiver fails ``failures`` times at first.
+
+    ``perhaps`` is told as well where the chain's clock has it so, such as where no unit of interest came between two legs.
+    """
 
     name: str
     path: Path
     told: Sequence[EventType]
     failures: int = 0
+    perhaps: Sequence[EventType] = ()
 
 
 def saved(name: str, *told: EventType, failures: int = 0) -> Way:
@@ -106,7 +110,7 @@ REPAY: Mapping[str, Sequence[Way]] = MappingProxyType(
         "`collect` unknown": [way(repayments.repay_collect_unknown, APPLIED)],
         "`repay` reverts after collection": [saved("repay-refunded", REFUNDED)],
         "debt fell meanwhile": [
-            way(repayments.repay_while_the_user_repays_a_part, APPLIED),
+            replace(way(repayments.repay_while_the_user_repays_a_part, APPLIED), perhaps=(REPAID,)),
             way(repayments.repay_while_the_user_repays_all, REFUNDED, REPAID),
             way(repayments.repay_while_the_loan_is_liquidated, REFUNDED),
         ],

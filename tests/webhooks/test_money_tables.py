@@ -3,7 +3,6 @@
 The whole engine walks each row, and a real receiver verifies what comes by the library of the specification.
 """
 
-from collections import Counter
 from functools import partial
 
 import pytest
@@ -57,7 +56,7 @@ async def test_a_row_is_told_once_by_its_type(build_engine: BuildEngine, way: Wa
             await until(partial(all_is_delivered, desk))
     told = told_of(receiver, operation_id)
     assert all(message.verified for message in receiver.received)
-    assert Counter(told.values()) == Counter(map(str, way.told))
+    assert sorted(told.values()) in [sorted(map(str, each)) for each in (way.told, (*way.told, *way.perhaps))]
     assert sum(kind in TERMINAL_EVENTS for kind in told.values()) == 1
     ids = {event["id"] for event in receiver.events}
     assert len(receiver.events) == len(ids) + way.failures
