@@ -12,7 +12,7 @@ from chain import transactions
 from chain.engine_chain import EngineChain
 from chain.errors import NodeLags, Reverted
 from chain.legs import PlannedLeg, plan_leg
-from chain.types import CallRequest
+from chain.types import BlockNumber, CallRequest
 from chain.waiter import LegWaiter
 from models import accounts
 from models.errors import InvariantBroken
@@ -89,13 +89,17 @@ class TransactionActivities:
         call, chain = asked.call, self._chain
         if not isinstance(call, RepayCall):
             return call, 0
-        head = await chain.client.head()
-        if head.number < asked.at_least_block:
-            raise NodeLags(head.number, asked.at_least_block)
+        block = await self._newest_block(asked)
         owed, loan = await chain.client.read(
-            chain.pool.get_outstanding_debt(call.position_id), chain.pool.loans(call.position_id), block=head.number
+            chain.pool.get_outstanding_debt(call.position_id), chain.pool.loans(call.position_id), block=block
         )
         return call.model_copy(update={"amount": min(owed, call.amount)}), loan.principal
+
+    async def _newest_block(self, asked: SubmitTransaction) -> BlockNumber:
+        head = await self._chain.client.head()
+        if head.number < asked.at_least_block:
+            raise NodeLags(head.number, asked.at_least_block)
+        return head.number
 
     def _check_vault(self, operation: Operation) -> None:
         """A position's number means nothing in another vault, such as one that the settings name since."""
@@ -104,11 +108,7 @@ class TransactionActivities:
             raise InvariantBroken(f"{operation.id} is of vault {vault}, and this engine is set to another")
 
     async def _simulate(self, asked: SubmitTransaction, call: LegCall) -> tuple[str | None, int | None]:
-        """Why the chain would refuse the call now, or None and the gas that it needs.
-
-        A repayment cannot be judged while the vault's allowance does not cover it: its gas stays unknown, and the lane
-        simulates it when the allowance is there.
-        """
+        """Why the chain would refuse the call now, or None and the gas that it needs; None and None where it cannot say."""
         if call.amount == 0:
             return "nothing is owed", None
         planned = self._plan(asked, call, charges_account=None)
@@ -116,14 +116,25 @@ class TransactionActivities:
         try:
             return None, await self._chain.client.simulate(request)
         except Reverted as reverted:
-            if isinstance(call, RepayCall) and not await self._allowance_covers(call.amount):
-                return None, None
+            if isinstance(call, RepayCall):
+                return await self._judge_repayment(request, call.amount, await self._newest_block(asked))
             return reverted.reason, None
 
-    async def _allowance_covers(self, amount: int) -> bool:
+    async def _judge_repayment(
+        self, request: CallRequest, amount: int, block: BlockNumber
+    ) -> tuple[str | None, int | None]:
+        """A refusal counts only at a block at which the vault's allowance is there: it may have come after the question.
+
+        Where it is not there, the gas stays unknown, and the lane simulates the leg when it is.
+        """
         chain = self._chain
-        (allowance,) = await chain.client.read(chain.usdc.allowance(chain.wallet, chain.vault_address), block="latest")
-        return allowance >= amount
+        (allowance,) = await chain.client.read(chain.usdc.allowance(chain.wallet, chain.vault_address), block=block)
+        if allowance < amount:
+            return None, None
+        try:
+            return None, await chain.client.simulate(request, block)
+        except Reverted as reverted:
+            return reverted.reason, None
 
     def _plan(self, asked: SubmitTransaction, call: LegCall, charges_account: str | None) -> PlannedLeg:
         chain = self._chain

@@ -31,7 +31,7 @@ from chain.client import ChainClient
 from chain.codec import Function
 from chain.contracts.usdc import encode_approve, encode_transfer
 from chain.engine_chain import EngineChain
-from chain.errors import RpcUnavailable
+from chain.errors import Reverted, RpcUnavailable
 from chain.signer import KeyFileSigner
 from chain.types import BlockRef, CallRequest
 from chain.waiter import LegWaiter
@@ -61,15 +61,22 @@ COMMAND = OperatorCommand(operator="tests", reason="the test says so")
 
 
 class WatchedClient(ChainClient):
-    """A client that lets a test act at the very moment before or after a leg is simulated."""
+    """A client that lets a test act at the very moment before or after a leg is simulated, or once when that refuses it."""
 
     before_simulation: Callable[[CallRequest], Awaitable[None]] | None = None
     after_simulation: Callable[[CallRequest], Awaitable[None]] | None = None
+    after_refusal: Callable[[], Awaitable[None]] | None = None
 
     async def simulate(self, request: CallRequest, block: BlockRef = "latest") -> int:
         if self.before_simulation is not None:
             await self.before_simulation(request)
-        gas = await super().simulate(request, block)
+        try:
+            gas = await super().simulate(request, block)
+        except Reverted:
+            act, self.after_refusal = self.after_refusal, None
+            if act is not None:
+                await act()
+            raise
         if self.after_simulation is not None:
             await self.after_simulation(request)
         return gas

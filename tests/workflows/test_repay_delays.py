@@ -45,14 +45,32 @@ async def another_partner_repays(engine: Engine) -> None:
 
     By a transfer, so that there is no collection but the one that the test is about.
     """
+    async with engine.lane():
+        await borrow_and_repay_for_another(engine)
+
+
+async def borrow_and_repay_for_another(engine: Engine) -> None:
     other = await engine.new_partner()
     theirs = await engine.new_borrower(grant=False)
     (await engine.grant(theirs, partner=other)).raise_for_status()
-    async with engine.lane():
-        await engine.finished(await engine.borrow(theirs, partner=other), partner=other)
-        tx_hash = await engine.transfer(other.settlement, engine.chain.wallet, AMOUNT)
-        by_proof = {**PART, "transfer_tx_hash": tx_hash}
-        await engine.finished(await engine.repay(theirs, by_proof, partner=other), partner=other)
+    await engine.finished(await engine.borrow(theirs, partner=other), partner=other)
+    tx_hash = await engine.transfer(other.settlement, engine.chain.wallet, AMOUNT)
+    by_proof = {**PART, "transfer_tx_hash": tx_hash}
+    await engine.finished(await engine.repay(theirs, by_proof, partner=other), partner=other)
+
+
+async def test_the_allowance_comes_while_a_repayment_is_judged(build_engine: BuildEngine) -> None:
+    """A refusal from before the vault's allowance came says nothing of the loan: the leg is judged again, and goes."""
+    async with build_engine() as engine, engine.loans(), engine.lane():
+        await engine.fund_float()
+        borrower = await engine.new_borrower()
+        await engine.active_loan(borrower)
+        engine.client.after_refusal = partial(borrow_and_repay_for_another, engine)
+        answer = await engine.repay(borrower, PART)
+        assert (await engine.finished(answer))["outcome"]["status"] == "APPLIED"
+        legs = await engine.legs(answer.json()["operation_id"])
+        assert legs == [("collect", 1, "FINAL_OK"), ("repay", 1, "FINAL_OK")]
+        await engine.assert_sound()
 
 
 async def test_collect_with_an_unknown_outcome(build_engine: BuildEngine) -> None:
