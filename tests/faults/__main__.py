@@ -9,6 +9,7 @@ import logging
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -39,6 +40,8 @@ def main(arguments: Sequence[str]) -> int:
         return run_side_by_side(arguments, asked.jobs)
     # The engine's own story is in the logs of its processes.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    if asked.backwards:
+        left = replace(left, steps=left.steps[::-1])
     with tempfile.TemporaryDirectory(prefix="claims-") as own:
         claims = Claims(asked.claims or Path(own))
         return asyncio.run(run_plan(left, record, claims, already=len(plan.steps) - len(left.steps)))
@@ -53,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--again", action="store_true", help="also what ended clean at this code already")
     parser.add_argument("--jobs", type=int, default=1, help="so many parts beside each other, on servers of their own")
     parser.add_argument("--claims", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--backwards", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--list", action="store_true", help="say what would run")
     parser.add_argument("--report", action="store_true", help="write docs/fault-report.md from the results")
     return parser
