@@ -4,20 +4,26 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
+from httpx import Response
 from prometheus_client import CollectorRegistry, generate_latest
 from sqlalchemy import func, select, update
 
 from metrics.rows import SOURCES, LoanCounts
 from metrics.samples import LatestSamples, Sample
 from metrics.signers import read_signers
+from models.statuses import LegName
 from models.tables.operations import Event, Operation
 from models.tables.operators import Incident
 from models.tables.transactions import ChainTransaction
+from tests.chain.world import USD
 from tests.engine import Engine, until
 from tests.metrics.scraping import Scrape, parsed
 from tests.operating import variables
+from tests.workflows.moments import leg_is
+from tests.workflows.test_runs_again import hold_after
 from wiring import Parts
 
 HOUR_AND_MORE = timedelta(minutes=61)
@@ -48,6 +54,20 @@ async def figure(engine: Engine, name: str, **labels: str) -> float:
     found = (await figures(engine)).get(name, **labels)
     assert found is not None, name
     return float(found)
+
+
+async def waits_for_allowance(engine: Engine) -> Response:
+    """The answer to a repayment that is collected, and goes on when a lane has given the vault its allowance."""
+    borrower = await engine.new_borrower()
+    async with engine.lane():
+        await engine.active_loan(borrower)
+        hold_after(engine, LegName.COLLECT)
+        answer = await engine.repay(borrower, {"amount": str(1_000 * USD)})
+        operation_id = answer.json()["operation_id"]
+        await until(partial(leg_is, engine, operation_id, ("collect", 1, "FINAL_OK")))
+    engine.release_submissions()
+    await until(partial(leg_is, engine, operation_id, ("repay", 1, "QUEUED")))
+    return answer
 
 
 async def waits_for_an_hour(engine: Engine, operation_id: str) -> None:

@@ -13,7 +13,7 @@ from chain.types import CallRequest
 from contracts.deploy import Sender, Transaction
 from contracts.funding import fund_gas, mint_usdc
 from models.errors import InvariantBroken
-from models.statuses import InboundState, LegName
+from models.statuses import InboundState
 from models.tables.transactions import InboundTransfer
 from sandbox.services import Anvil
 from schedules import keep_schedules, recurring
@@ -23,12 +23,11 @@ from tests.chain.world import USD
 from tests.engine import BuildEngine, Engine, until
 from tests.operating import Say
 from tests.runbook.entries import Tried, trying
-from tests.runbook.states import at_work, environment, figure, is_over, stands, told
+from tests.runbook.states import at_work, environment, figure, is_over, stands, told, waits_for_allowance
 from tests.workflows.moments import leg_is
 from tests.workflows.outside import PRINCIPAL, followed
 from tests.workflows.test_reconcile import BEFORE_THE_ENGINE, audit, paused_by, robbed
 from tests.workflows.test_repay_table import seen, transfer_state, user_repays
-from tests.workflows.test_runs_again import hold_after
 from tests.workflows.test_unapplied import contradict
 from wiring import Parts
 
@@ -217,15 +216,7 @@ async def test_an_allowance_that_is_refused(build_engine: BuildEngine, say: Say)
     """A repayment waits while the token refuses it, and ends by itself when it does not any more."""
     tried = trying("`APPROVAL_REFUSED`", "IncidentOpen")
     async with build_engine() as engine, engine.loans():
-        borrower = await engine.new_borrower()
-        async with engine.lane():
-            await engine.active_loan(borrower)
-            hold_after(engine, LegName.COLLECT)
-            answer = await engine.repay(borrower, {"amount": str(1_000 * USD)})
-            operation_id = answer.json()["operation_id"]
-            await until(partial(leg_is, engine, operation_id, ("collect", 1, "FINAL_OK")))
-        engine.release_submissions()
-        await until(partial(leg_is, engine, operation_id, ("repay", 1, "QUEUED")))
+        answer = await waits_for_allowance(engine)
         url = engine.settings.rpc_url.get_secret_value()
         async with RefusesApprovals(url) as node, lane_at(engine, node):
             await stands(engine, "APPROVAL_REFUSED")

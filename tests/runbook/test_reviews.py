@@ -9,16 +9,14 @@ from sqlalchemy import select
 import operate
 from models.statuses import LegName, OperationKind
 from models.tables.transactions import ChainTransaction
-from tests.chain.world import USD
 from tests.engine import BuildEngine, Engine, until
 from tests.operating import Say
 from tests.runbook.entries import Tried, trying
-from tests.runbook.states import at_work, environment, figure, stands_still, waits_for_an_hour
+from tests.runbook.states import at_work, environment, figure, stands_still, waits_for_allowance, waits_for_an_hour
 from tests.workflows.moments import leg_is, no_blocks, sent_and_held, under_review
 from tests.workflows.test_audit import before_the_residue, user_repays_all
 from tests.workflows.test_operators import PART, Unreadable, waits_for
 from tests.workflows.test_repay_table import days_pass
-from tests.workflows.test_runs_again import hold_after
 
 SOON = timedelta(seconds=2)
 BLACKLIST, UNBLACKLIST, REPAYMENTS = "blacklist(address)", "unBlacklist(address)", "setRepaymentsPaused(bool)"
@@ -157,15 +155,7 @@ async def test_a_hold_of_the_lane_s_own(build_engine: BuildEngine, say: Say) -> 
     """The vault's allowance, sent and HELD: a repayment waits for it until the hold is resolved by the allowance's own id."""
     tried = trying("a hold of `system:…`")
     async with build_engine() as engine, engine.loans():
-        borrower = await engine.new_borrower()
-        async with engine.lane():
-            await engine.active_loan(borrower)
-            hold_after(engine, LegName.COLLECT)
-            answer = await engine.repay(borrower, {"amount": str(1_000 * USD)})
-            operation_id = answer.json()["operation_id"]
-            await until(partial(leg_is, engine, operation_id, ("collect", 1, "FINAL_OK")))
-        engine.release_submissions()
-        await until(partial(leg_is, engine, operation_id, ("repay", 1, "QUEUED")))
+        answer = await waits_for_allowance(engine)
         async with no_blocks(engine):
             async with engine.lane():
                 await until(partial(has_asked_for_allowance, engine))
