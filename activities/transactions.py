@@ -12,6 +12,7 @@ from chain import transactions
 from chain.engine_chain import EngineChain
 from chain.errors import NodeLags, Reverted
 from chain.legs import PlannedLeg, plan_leg
+from chain.simulating import simulate_spender
 from chain.types import BlockNumber, CallRequest
 from chain.waiter import LegWaiter
 from models import accounts
@@ -123,18 +124,11 @@ class TransactionActivities:
     async def _judge_repayment(
         self, request: CallRequest, amount: int, block: BlockNumber
     ) -> tuple[str | None, int | None]:
-        """A refusal counts only at a block at which the vault's allowance is there: it may have come after the question.
-
-        Where it is not there, the gas stays unknown, and the lane simulates the leg when it is.
-        """
+        """Without the vault's allowance the gas stays unknown, and the lane simulates the leg when it is there."""
         chain = self._chain
-        (allowance,) = await chain.client.read(chain.usdc.allowance(chain.wallet, chain.vault_address), block=block)
-        if allowance < amount:
-            return None, None
-        try:
-            return None, await chain.client.simulate(request, block)
-        except Reverted as reverted:
-            return reverted.reason, None
+        allowance = chain.usdc.allowance(chain.wallet, chain.vault_address)
+        found = await simulate_spender(chain.client, request, allowance, amount, block)
+        return (found.reason, None) if isinstance(found, Reverted) else (None, found)
 
     def _plan(self, asked: SubmitTransaction, call: LegCall, charges_account: str | None) -> PlannedLeg:
         chain = self._chain

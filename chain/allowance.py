@@ -14,7 +14,7 @@ from chain.election import Office
 from chain.errors import Reverted
 from chain.legs import PlannedLeg, plan_leg
 from chain.transactions import insert_queued
-from chain.types import BlockRef, CallRequest
+from chain.types import CallRequest
 from models.messages.legs import ApproveCall
 from models.statuses import LIVE_STATES, IncidentKind, LegName, OperationKind, OperationState, TransactionState
 from models.tables.operations import Operation
@@ -39,6 +39,8 @@ class AllowanceKeeper:
         self._log = office.log
         self._alarms = alarms
         self._not_before = asyncio.get_running_loop().time()
+        self.question = Usdc(self._config.usdc).allowance(self._config.wallet, self._config.vault)
+        """What the vault may take of the wallet's USDC, in base units."""
 
     async def admit(self, spenders: Sequence[Spender], spent_by_live: int) -> set[int]:
         """Which spenders the mined allowance covers, the earlier ones first, and renews it where it runs low.
@@ -46,7 +48,7 @@ class AllowanceKeeper:
         ``spent_by_live`` was read before this reads the chain: a spender that is mined in between is taken off twice,
         and never not at all.
         """
-        left = await self.mined("latest") - spent_by_live
+        left = await self._mined() - spent_by_live
         admitted = set()
         waiting = 0
         for spender in spenders:
@@ -58,12 +60,6 @@ class AllowanceKeeper:
         if waiting or left < self._config.allowance_target // 2:
             await self._renew(max(self._config.allowance_target, waiting + spent_by_live))
         return admitted
-
-    async def mined(self, block: BlockRef) -> int:
-        """What the vault may take of the wallet's USDC at a block, in base units."""
-        usdc = Usdc(self._config.usdc)
-        (allowance,) = await self._node.read(usdc.allowance(self._config.wallet, self._config.vault), block=block)
-        return allowance
 
     async def approval_ended(self, state: TransactionState) -> None:
         """An approve leg is final: its operation is done. One that failed is not repeated at once."""
@@ -89,6 +85,10 @@ class AllowanceKeeper:
         )
         async with self._term.transaction() as session:
             await session.execute(done, execution_options={"synchronize_session": False})
+
+    async def _mined(self) -> int:
+        (allowance,) = await self._node.read(self.question, block="latest")
+        return allowance
 
     async def _renew(self, amount: int) -> None:
         if asyncio.get_running_loop().time() < self._not_before or await self._approval_is_live():

@@ -27,6 +27,7 @@ from chain.leg_lines import looked_up
 from chain.queue import Queue, QueuedLeg, lock_queued, not_covered, read_queue
 from chain.reconcile import report_foreign_nonces
 from chain.sending import Outbox
+from chain.simulating import simulate_spender
 from chain.transitions import NewAttempt, abandon_queued, prepare, refuse_queued
 from chain.types import BlockNumber, CallRequest, Market, Wei
 from models.log_lines import whose
@@ -133,16 +134,14 @@ class Preparer:
         return [replace(leg, gas=known.get(leg.id, leg.gas)) for leg in legs if leg.id not in left_out]
 
     async def _gas_of(self, leg: QueuedLeg, block: BlockNumber) -> int | Reverted | None:
-        """None where the node could not say: then the leg waits, and holds up no other.
-
-        A refusal counts only at a block at which the allowance is there: a node that is behind has not seen it yet.
-        """
+        """None where the node could not say, or has not seen the allowance yet: then the leg waits, and holds up no other."""
         request = CallRequest(self._config.wallet, checksum(leg.target), leg.calldata, Wei(leg.value))
         try:
+            if leg.spends_allowance:
+                return await simulate_spender(self._node, request, self._allowance.question, leg.amount, block)
             return await self._node.simulate(request, block)
         except Reverted as refusal:
-            enough = not leg.spends_allowance or await self._allowance.mined(block) >= leg.amount
-            return refusal if enough else None
+            return refusal
         except RpcError as error:
             self._log.warning("leg_not_simulated", leg=leg.name, error=str(error), **whose(leg.operation_id))
             return None

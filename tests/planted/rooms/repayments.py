@@ -111,4 +111,12 @@ BUGS = [
         new="",
         test="tests/workflows/test_residues.py::test_a_node_that_is_behind_knows_no_debt",
     ),
+    Bug(
+        name="refusal-of-another-block",
+        breaks="a repayment is refused only at a block at which the vault's allowance is there",
+        file="chain/simulating.py",
+        old="_ROUNDS = 2",
+        new="_ROUNDS = 1",
+        test="tests/chain/test_simulating.py::test_a_node_that_is_early_for_a_while",
+    ),
 ]
