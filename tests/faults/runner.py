@@ -54,19 +54,20 @@ async def run_plan(plan: Plan, record: Record, claims: Claims, *, already: int =
     """Runs what no other runner has claimed. Exit status 1 where a part of this one had a breach."""
     say(f"{len(plan.steps)} parts to run, {already} clean at this code already (money code {plan.code})")
     shared = _Shared()
-    breached = 0
+    breached: list[Result] = []
     try:
         for step in plan.steps:
             if not claims.take(step.part):
                 continue
             result = await _run(step, shared, plan.code)
             record.append(result)
-            breached += not result.clean
+            if not result.clean:
+                breached.append(result)
             _say_result(result, [each for each in plan.steps if not claims.taken(each.part)], record)
     finally:
         await shared.close()
-    say("no breach" if breached == 0 else f"{breached} parts with breaches")
-    return min(breached, 1)
+    _say_end(breached)
+    return 1 if breached else 0
 
 
 class _Shared:
@@ -122,6 +123,14 @@ def _say_result(result: Result, left: Sequence[Step], record: Record) -> None:
     )
     for line in (*report.notes, *report.breaches):
         say(f"    {line}")
+
+
+def _say_end(breached: Sequence[Result]) -> None:
+    """Once more what was broken: many parts may have ended well since."""
+    say(f"{len(breached)} parts with breaches" if breached else "no breach")
+    for result in breached:
+        for line in result.report.breaches:
+            say(f"    {result.part.campaign} / {result.part.name}: {line}")
 
 
 def _estimate(left: Sequence[Step], record: Record) -> timedelta:

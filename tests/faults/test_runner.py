@@ -69,6 +69,13 @@ async def test_a_breach_fails_the_run_and_runs_again(record: Record) -> None:
     assert campaign.ran == ["one", "two", "one"]
 
 
+async def test_the_last_words_name_what_was_broken(record: Record, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever sees the end of a long log only sees which part it was, and how."""
+    await run(Scripted(breaks="one"), record)
+    *_, count, told = capsys.readouterr().out.splitlines()
+    assert (count, told.strip()) == ("1 parts with breaches", "scripted / one: lost")
+
+
 async def test_runners_beside_each_other_run_each_part_once(record: Record, tmp_path: Path) -> None:
     """What one of them has claimed is left to it, whether it has ended or not."""
     first, second, claims = Scripted(), Scripted(), Claims(tmp_path)
