@@ -3,12 +3,12 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 
-from models.statuses import TransactionState
+from models.statuses import IN_FLIGHT_STATES, TransactionState
 from models.tables.transactions import ChainTransaction
 from sandbox.engine import API
 from tests.faults.arming import Orders
@@ -38,11 +38,17 @@ class Crash:
     breaches: list[str] = field(default_factory=list)
 
 
-async def crash(desk: Desk, process: str, point: str, story: Story, passing: int) -> Crash:
-    """Begins operations, has the process die at the point, where its launcher starts it anew, and judges what became of them."""
+async def crash(
+    desk: Desk, process: str, point: str, story: Story, passing: int, *, lane_behind: bool = False
+) -> Crash:
+    """Begins operations, has the process die at the point, where its launcher starts it anew, and judges what became of them.
+
+    With ``lane_behind`` the lane does not see for a while what is mined, which some points are on the way of only then.
+    """
     subjects = await desk.business.subjects(story, TOGETHER)
     orders = Orders(point, passing, TOGETHER, HOLD_MS.get(process, HOLD_LOANS_MS))
-    async with _armed(desk, process, orders, lambda: _begin(desk, story, subjects)) as begun:
+    armed = _armed(desk, process, orders, lambda: _begin(desk, story, subjects))
+    async with armed as begun, _behind(desk) if lane_behind else nullcontext():
         hit = await _wait_for_death(desk, process, begun)
     result = Crash(hit, len(subjects))
     restarted = time.monotonic()
@@ -81,11 +87,39 @@ async def _armed(
 
 async def _legs_queue_up(desk: Desk) -> None:
     """Briefly: some stories need the lane before they have a leg."""
-    query = select(func.count()).where(ChainTransaction.state == TransactionState.QUEUED)
-    until = time.monotonic() + _QUEUED_SECONDS
-    while time.monotonic() < until:
+    queued = select(func.count()).where(ChainTransaction.state == TransactionState.QUEUED)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_QUEUED_SECONDS):
+            await _comes_to(desk, queued, TOGETHER)
+
+
+@asynccontextmanager
+async def _behind(desk: Desk) -> AsyncIterator[None]:
+    falling = asyncio.create_task(_falls_behind(desk))
+    try:
+        yield
+    finally:
+        falling.cancel()
+        with suppress(asyncio.CancelledError):
+            await falling
+
+
+async def _falls_behind(desk: Desk) -> None:
+    """Stopped once a transaction is sent, until what is done by the clock has looked at the block that it is in."""
+    unseen = ChainTransaction.state.in_(IN_FLIGHT_STATES) & ChainTransaction.result_block.is_(None)
+    await _comes_to(desk, select(func.count()).where(unseen), 1)
+    lane = desk.running.processes.process(LANE)
+    lane.freeze()
+    try:
+        await asyncio.sleep(_BY_THE_CLOCK_SECONDS)
+    finally:
+        lane.thaw()
+
+
+async def _comes_to(desk: Desk, counting: Select[int], number: int) -> None:
+    while True:
         async with desk.running.engine.transaction() as session:
-            if (await session.scalar(query) or 0) >= TOGETHER:
+            if (await session.scalar(counting) or 0) >= number:
                 return
         await asyncio.sleep(_POLL_SECONDS)
 

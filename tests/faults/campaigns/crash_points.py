@@ -100,14 +100,15 @@ class _Tally:
         return self.hits < DEMANDED and not self.broken
 
     async def next_crash(self, desk: Desk, chance: random.Random) -> Crash:
-        """After a miss, at the first arrival of the story that reaches the point most surely."""
+        """After a miss, at the first arrival of the story that reaches the point most surely, and with more to wait for."""
         if self.missed > 0:
             story, passing = self.point.stories[0], 0
         else:
             story = self.point.stories[self.crashes % len(self.point.stories)]
             passing = chance.randrange(max(1, self.point.each // 2) if self.point.process == LANE else self.point.each)
         self.crashes += 1
-        return await crash(desk, self.point.process, self.point.name, STORIES[story], passing)
+        behind = self.missed > 0 and self.point.process == LOANS
+        return await crash(desk, self.point.process, self.point.name, STORIES[story], passing, lane_behind=behind)
 
     def add(self, crashed: Crash, report: Report) -> Crash:
         report.operations += crashed.operations
