@@ -19,7 +19,7 @@ from chain.classifier import RULES, SendClass
 from chain.client import ChainClient
 from chain.signers import resume_signer
 from chain.types import SendAnswer, SendError
-from models.statuses import AttemptKind, IncidentKind, LegName, TransactionState
+from models.statuses import WITHOUT_EFFECT_STATES, AttemptKind, IncidentKind, LegName, TransactionState
 from models.tables.operators import Incident
 from models.tables.transactions import ChainAttempt, ChainTransaction
 from tests.chain.lane.desk import CHAIN_ID
@@ -144,12 +144,19 @@ class _Trial:
         return not self.node.waiting
 
     async def _given_up(self, legs: Mapping[str, str]) -> list[str]:
-        """No answer makes a leg one that may be released: it has a nonce, and may be mined."""
+        """No answer makes a leg one that may be released: it has a nonce, and may be mined.
+
+        One that was cancelled for its answer may be final by now, and then it may. Giving up is undone either way.
+        """
         gone = []
         for operation_id in legs:
             async with self.yard.desk.transaction() as session:
-                if await transactions.abandon(session, operation_id, LegName.SETTLE, "given up"):
-                    gone.append(operation_id)
+                async with session.begin_nested() as trying:
+                    given_up = await transactions.abandon(session, operation_id, LegName.SETTLE, "given up")
+                    await trying.rollback()
+                sent = await transactions.find(session, operation_id, LegName.SETTLE, 1)
+            if given_up and (sent is None or sent.state not in WITHOUT_EFFECT_STATES):
+                gone.append(operation_id)
         return [f"{each} was given up after '{legs[each]}', though it may have been sent" for each in gone]
 
     async def _told(self) -> list[str]:
