@@ -105,9 +105,10 @@ async def _behind(desk: Desk) -> AsyncIterator[None]:
 
 
 async def _falls_behind(desk: Desk) -> None:
-    """Stopped once a transaction is sent, until what is done by the clock has looked at the block that it is in."""
+    """Stopped once a loan or a repayment is sent, until what is done by the clock has looked at the block that it is in."""
+    to_vault = ChainTransaction.call["call"].astext.in_(["borrow", "repay"])
     unseen = ChainTransaction.state.in_(IN_FLIGHT_STATES) & ChainTransaction.result_block.is_(None)
-    await _comes_to(desk, select(func.count()).where(unseen), 1)
+    await _comes_to(desk, select(func.count()).where(to_vault, unseen), 1)
     lane = desk.running.processes.process(LANE)
     lane.freeze()
     try:

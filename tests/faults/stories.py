@@ -23,6 +23,8 @@ Request = Callable[[], Awaitable[httpx.Response]]
 PARTNERS = 5
 LINES_AT_ONCE = 20
 PRINCIPAL = 5_000 * USD
+A_PART = 100 * USD
+"""So little that a loan lasts for many of them."""
 PLENTY = 50_000_000 * USD
 LENT_SECONDS = 120
 """An engine that is left alone and has not lent by then stands still."""
@@ -62,7 +64,7 @@ async def _payoff(running: Running, subject: Subject, key: str) -> Request:
 
 
 async def _part(running: Running, subject: Subject, key: str) -> Request:
-    return _repay(running, subject, key, amount=str(1_000 * USD))
+    return _repay(running, subject, key, amount=str(A_PART))
 
 
 async def _proof(running: Running, subject: Subject, key: str) -> Request:
