@@ -188,6 +188,7 @@ async def test_who_reads_what_is_left_holds_it(transaction: Transaction) -> None
     async def spend(session: AsyncSession, operation_id: str) -> None:
         if await book.float_left(session) < left:
             raise NothingLeft
+        await asyncio.sleep(OVERLAP_SECONDS)
         await book.pend(session, [residue(operation_id, left)])
 
     spenders = [commit(transaction, partial(spend, operation_id=operation_id)) for operation_id in operations]
@@ -195,6 +196,10 @@ async def test_who_reads_what_is_left_holds_it(transaction: Transaction) -> None
     assert sorted(map(type, ends), key=str) == sorted([type(None), NothingLeft], key=str)
     for operation_id in operations:
         await commit(transaction, partial(book.void, operation_id=operation_id, leg="residue-1"))
+
+
+OVERLAP_SECONDS = 0.3
+"""So long that the other one has read as well, where nothing keeps it from that."""
 
 
 class NothingLeft(Exception):

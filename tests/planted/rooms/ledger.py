@@ -29,7 +29,7 @@ BUGS = [
         file=_BOOK,
         old="moved = row.amount if phase is LedgerPhase.POSTED else 0",
         new="moved = row.amount",
-        test=_MACHINE,
+        test="tests/activities/test_book.py::test_what_is_left_of_the_float",
     ),
     Bug(
         name="promise-left-in-the-cache",
